@@ -1,0 +1,1 @@
+"""Writes each example's versions in every subgroup, made by trained translators, beside the example."""

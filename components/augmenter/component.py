@@ -1,0 +1,64 @@
+"""The Augmenter as a TFX component."""
+
+from collections.abc import Sequence
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+
+from model_patching.components.augmenter import executor
+from model_patching.components.augmenter.settings import AugmenterSettings
+from model_patching.components.code_hash import code_hash
+from model_patching.data.dataset import Dataset
+
+
+class AugmenterSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and properties of `Augmenter`. TFX wants different keys for the examples in and out."""
+
+    PARAMETERS = {
+        "settings": component_spec.ExecutionParameter(type=str),
+        "dataset": component_spec.ExecutionParameter(type=str),
+        "code_hash": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "source_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "models": component_spec.ChannelParameter(type=standard_artifacts.Model),
+    }
+    OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+
+
+class Augmenter(base_beam_component.BaseBeamComponent):
+    """Writes the examples again, with a version of each image in every subgroup.
+
+    Nothing in it is random, so it takes no seed. `outputs["examples"]` has all splits of the input; the records of the
+    splits that the settings name carry `patched_images`.
+    """
+
+    SPEC_CLASS = AugmenterSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        models: Sequence[types.BaseChannel],
+        settings: AugmenterSettings,
+        dataset: Dataset,
+    ):
+        """Wires the component.
+
+        Args:
+            examples: Examples with the records of `model_patching.data.schema`.
+            models: Models of translators, from one CycleGANTrainer or more; each class is served by exactly one model.
+            settings: batch size, splits and storage.
+            dataset: classes, subgroups and image shape.
+        """
+        super().__init__(
+            AugmenterSpec(
+                source_examples=examples,
+                models=models[0] if len(models) == 1 else channel_utils.union(models),
+                settings=settings.model_dump_json(),
+                dataset=dataset.model_dump_json(),
+                code_hash=code_hash("augmenter"),
+                examples=types.Channel(type=standard_artifacts.Examples),
+            )
+        )

@@ -1,0 +1,110 @@
+"""Runs the Augmenter's Beam pipeline on TFX artifacts."""
+
+import re
+from typing import Any
+
+import tensorflow as tf
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from model_patching.components.augmenter.augment import PatchSplit
+from model_patching.components.augmenter.settings import AugmenterSettings
+from model_patching.components.augmenter.translators import TranslatorError, plan_translators
+from model_patching.data.dataset import Dataset
+from model_patching.data.schema import RecordError
+
+TFRECORDS = "tfrecords_gzip"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Executor of `Augmenter`."""
+
+    def Do(  # noqa: N802, the name is TFX's
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the splits of `source_examples`, patched or copied.
+
+        Everything is written to a hidden folder of the output first, whose splits take their names when all is done:
+        what a failed or killed run leaves has no split.
+
+        Args:
+            input_dict: `source_examples`, one artifact; `models`, the translators of one model each.
+            output_dict: `examples`, one artifact.
+            exec_properties: `settings` (JSON of `AugmenterSettings`) and `dataset` (JSON of `Dataset`).
+
+        Raises:
+            RecordError: a record or image is damaged; the message is one line and names file and record.
+            TranslatorError: the models don't serve each class once, or can't be loaded.
+            ValueError: the artifacts don't have a split that the settings name, or are of another format.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        settings = AugmenterSettings.model_validate_json(exec_properties["settings"])
+        dataset = Dataset.model_validate_json(exec_properties["dataset"])
+        examples = artifact_utils.get_single_instance(input_dict["source_examples"])
+        output = artifact_utils.get_single_instance(output_dict["examples"])
+
+        if examples_utils.get_payload_format(examples) != example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE:
+            raise ValueError(f"{examples.uri}: the examples must be tf.train.Example records")
+        if examples_utils.get_file_format(examples) != TFRECORDS:
+            raise ValueError(f"{examples.uri}: the files must be gzip TFRecords ('{TFRECORDS}')")
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        missing = [split for split in settings.splits if split not in splits]
+        if missing:
+            raise ValueError(f"augmenter.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}")
+        plan = plan_translators([model.uri for model in input_dict["models"]], dataset)
+
+        partial = f"{output.uri}/.partial"
+        if tf.io.gfile.exists(partial):
+            tf.io.gfile.rmtree(partial)
+        scratch = f"{partial}/scratch"
+        tf.io.gfile.makedirs(scratch)
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                for split in splits:
+                    files = _split_files(examples, split)
+                    folder = f"{partial}/{split}"
+                    tf.io.gfile.makedirs(folder)
+                    if split in settings.splits:
+                        patch = PatchSplit(files, folder, scratch, plan, dataset, settings)
+                        _ = pipeline | f"Patch[{split}]" >> patch
+                    else:
+                        for file in files:
+                            tf.io.gfile.copy(file, f"{folder}/{file.rsplit('/', 1)[-1]}")
+            for split in splits:
+                tf.io.gfile.rename(f"{partial}/{split}", artifact_utils.get_split_uri([output], split))
+        except Exception as error:
+            plain = _plain_error(error)
+            if plain is None:
+                raise
+            raise plain from error
+        finally:
+            tf.io.gfile.rmtree(partial)
+
+        output.split_names = artifact_utils.encode_split_names(splits)
+        examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(output, TFRECORDS)
+
+
+def _split_files(examples: types.Artifact, split: str) -> list[str]:
+    """Files of a split, sorted."""
+    folder = artifact_utils.get_split_uri([examples], split)
+    files = sorted(tf.io.gfile.glob(f"{folder}/*"))
+    if not files:
+        raise RecordError(f"{folder}: split '{split}' has no files")
+    return files
+
+
+def _plain_error(error: Exception) -> ValueError | None:
+    """This project's one-line error inside Beam's, which adds its own text or the worker's whole traceback."""
+    for kind in (RecordError, TranslatorError):
+        found = re.search(rf"\b{kind.__name__}: (.*)", str(error))
+        message = found.group(1) if found else str(error) if isinstance(error, kind) else None
+        if message is not None:
+            return kind(re.sub(r" \[while running '.*", "", message).strip())
+    return None

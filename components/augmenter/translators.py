@@ -1,0 +1,180 @@
+"""Translators as they lie in Model artifacts: which one renders an image in which subgroup, and doing it.
+
+A model folder holds `translators.json` and one Keras SavedModel for each ordered pair of subgroups,
+`translators/<s>_to_<z>/`, whose endpoint `serve` maps float32 [n, H, W, C] in [-1, 1] to the same.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from model_patching.components.augmenter.settings import DEFAULT_JPEG_QUALITY, AugmenterSettings
+from model_patching.data import schema
+from model_patching.data.dataset import Dataset
+
+DESCRIPTION = "translators.json"
+
+
+class TranslatorError(ValueError):
+    """Translators are missing or don't fit the data set. The message is one line."""
+
+
+def plan_translators(model_dirs: Sequence[str], dataset: Dataset) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Finds the translators of each group.
+
+    An image of subgroup s is rendered in subgroup z by the translator s -> z. For z = s, where there is none, it takes the
+    translator into s from the other subgroup with the lowest number that has one. With two subgroups, every image of a
+    class therefore goes through both translators whatever its own subgroup, as in Goel et al. 2020: the version in its own
+    subgroup carries the translator's traces like the other one, and can't be told from it by them.
+
+    Args:
+        model_dirs: folders of models. One with `"label": null` serves every class, another only its own.
+        dataset: classes, subgroups and image shape.
+
+    Returns:
+        For each (label, subgroup) K folders of SavedModels; entry z renders in subgroup z.
+
+    Raises:
+        TranslatorError: a description is missing or bad, a class is served by no model or by two, or a pair is missing.
+    """
+    model_of_label: dict[int, tuple[str, set[tuple[int, int]]]] = {}
+    for model_dir in model_dirs:
+        label, pairs = _read_description(model_dir, dataset)
+        for served in range(dataset.num_classes) if label is None else [label]:
+            if served in model_of_label:
+                raise TranslatorError(
+                    f"class '{dataset.classes[served]}' has two models of translators: {model_of_label[served][0]} and"
+                    f" {model_dir}"
+                )
+            model_of_label[served] = (model_dir, pairs)
+
+    plan = {}
+    for label, class_name in enumerate(dataset.classes):
+        if label not in model_of_label:
+            raise TranslatorError(f"class '{class_name}' has no model of translators")
+        model_dir, pairs = model_of_label[label]
+        for subgroup in range(dataset.num_subgroups):
+            plan[label, subgroup] = tuple(
+                f"{model_dir}/translators/{_source(subgroup, z, pairs, dataset, class_name, model_dir)}_to_{z}"
+                for z in range(dataset.num_subgroups)
+            )
+    return plan
+
+
+class Translators:
+    """Loaded translators that turn batches of encoded images of one group into their patched versions."""
+
+    def __init__(self, plan: dict[tuple[int, int], tuple[str, ...]], dataset: Dataset, settings: AugmenterSettings):
+        """Loads each SavedModel of a plan once.
+
+        Raises:
+            TranslatorError: one can't be loaded.
+        """
+        self._plan = plan
+        self._dataset = dataset
+        self._settings = settings
+        self._models = {path: _load(path) for path in sorted({path for paths in plan.values() for path in paths})}
+        self._patch: dict[tuple[str, ...], Callable[[tf.Tensor], tf.Tensor]] = {}
+        for paths in set(plan.values()):
+            self._patch[paths] = self._make_patch([self._models[path] for path in paths])
+
+    def patch(self, label: int, subgroup: int, images: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+        """Patched versions of the images of one batch of one group.
+
+        Args:
+            label: class of all of them.
+            subgroup: subgroup of all of them.
+            images: n PNG or JPEG files.
+
+        Returns:
+            n tuples of K encoded images; entry z is the image in subgroup z.
+
+        Raises:
+            tf.errors.InvalidArgumentError: an image can't be decoded or has another shape, or a translator gave NaN.
+        """
+        patched = self._patch[self._plan[label, subgroup]](tf.constant(list(images), tf.string))
+        return [tuple(row) for row in patched.numpy().tolist()]
+
+    def _make_patch(self, models: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Graph from string [n] to string [n, K]: decode, translate, encode."""
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def patch(encoded: tf.Tensor) -> tf.Tensor:
+            images = tf.map_fn(
+                lambda one: schema.decode_image(one, self._dataset),
+                encoded,
+                fn_output_signature=tf.TensorSpec(self._dataset.image_shape, tf.uint8),
+            )
+            images = schema.to_float(images)
+            columns = []
+            for model in models:
+                translated = tf.ensure_shape(model(images), images.shape)
+                translated = tf.debugging.check_numerics(translated, "a translator's output")
+                columns.append(self._encode(schema.to_uint8(translated)))
+            return tf.stack(columns, axis=1)
+
+        return patch
+
+    def _encode(self, images: tf.Tensor) -> tf.Tensor:
+        """uint8 [n, H, W, C] to string [n]."""
+        if self._settings.image_format == "png":
+            return schema.encode_png(images)
+        quality = self._settings.jpeg_quality or DEFAULT_JPEG_QUALITY
+        return tf.map_fn(
+            lambda image: tf.io.encode_jpeg(image, quality=quality),
+            images,
+            fn_output_signature=tf.TensorSpec([], tf.string),
+        )
+
+
+def _read_description(model_dir: str, dataset: Dataset) -> tuple[int | None, set[tuple[int, int]]]:
+    """Label and ordered pairs of a model, checked against the data set."""
+    path = f"{model_dir}/{DESCRIPTION}"
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            description = json.loads(file.read())
+    except tf.errors.NotFoundError:
+        raise TranslatorError(f"{path} is missing: not a model of the CycleGANTrainer") from None
+    except ValueError as error:
+        raise TranslatorError(f"{path}: not JSON: {error}") from None
+    try:
+        label = description["label"]
+        pairs = {(int(source), int(target)) for source, target in description["pairs"]}
+        shape = tuple(description["image_shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TranslatorError(f"{path}: needs label, pairs and image_shape: {error!r}") from None
+    if label is not None and label not in range(dataset.num_classes):
+        raise TranslatorError(f"{path}: label {label} is not a class of the data set")
+    if shape != dataset.image_shape:
+        raise TranslatorError(f"{path}: made for images {list(shape)}, the data set has {list(dataset.image_shape)}")
+    return label, pairs
+
+
+def _source(
+    subgroup: int, target: int, pairs: set[tuple[int, int]], dataset: Dataset, class_name: str, model_dir: str
+) -> int:
+    """Subgroup whose translator into `target` an image of `subgroup` takes, by the rule of `plan_translators`."""
+    if subgroup != target:
+        candidates = [subgroup]
+    else:
+        candidates = [other for other in range(dataset.num_subgroups) if other != target]
+    for source in candidates:
+        if (source, target) in pairs:
+            return source
+    raise TranslatorError(
+        f"class '{class_name}': {model_dir} has no translator into '{dataset.subgroups[target]}' for images of"
+        f" '{dataset.subgroups[subgroup]}'"
+    )
+
+
+def _load(path: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Endpoint `serve` of a SavedModel."""
+    try:
+        loaded = tf.saved_model.load(path)
+        _ = loaded.serve
+    except (OSError, AttributeError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())
+        raise TranslatorError(f"{path}: not a translator's SavedModel: {reason}") from None
+    # Not `loaded.serve` itself: it wouldn't keep the variables alive, which belong to `loaded`.
+    return lambda images: loaded.serve(images)

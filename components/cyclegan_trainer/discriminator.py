@@ -1,0 +1,42 @@
+"""The discriminator of the CycleGAN: PatchGAN.
+
+Source: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 3.2.2.
+"""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from model_patching.components.cyclegan_trainer.generator import instance_normalization, pad_to_multiple
+
+
+def discriminator(image_shape: tuple[int, int, int], filters: Sequence[int], seed: int, name: str) -> keras.Model:
+    """Builds a network that tells, patch by patch, real images of a subgroup from translated ones.
+
+    Args:
+        image_shape: (H, W, C).
+        filters: channels of its convolutions. All but the last halve the resolution.
+        seed: fixes the initial weights.
+        name: of the model.
+
+    Returns:
+        float32 [n, H, W, C] in [-1, 1] → float32 logits [n, h, w, 1], one for each patch.
+    """
+    seeds = keras.random.SeedGenerator(seed)
+
+    def initializer() -> keras.initializers.Initializer:
+        return keras.initializers.RandomNormal(stddev=0.02, seed=int(seeds.next()[1]))
+
+    image = keras.Input(image_shape)
+    x, _ = pad_to_multiple(image, 2 ** (len(filters) - 1))
+    for i, count in enumerate(filters):
+        strides = 2 if i < len(filters) - 1 else 1
+        x = layers.Conv2D(
+            count, 4, strides=strides, padding="same", use_bias=i == 0, kernel_initializer=initializer()
+        )(x)
+        if i > 0:
+            x = instance_normalization()(x)
+        x = layers.LeakyReLU(0.2)(x)
+    logits = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(image, logits, name=name)

@@ -1,0 +1,54 @@
+"""Group DRO: the loss of the groups under weights that grow where the loss is high.
+
+Source: Sagawa et al. 2020, "Distributionally Robust Neural Networks for Group Shifts", algorithm 1 and section 3.3;
+the weights within each class as in Goel et al. 2020.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+class GroupDRO:
+    """Keeps the adversarial log-weights of the groups, and weighs their losses with them.
+
+    Attributes:
+        log_weights: float32 [C, K], the adversary's state.
+    """
+
+    def __init__(self, group_count: np.ndarray, step: float, adjustment: float, per_class: bool):
+        """Starts with equal weights.
+
+        Args:
+            group_count: int [C, K], training examples of each group.
+            step: eta, how fast the log-weights follow the losses.
+            adjustment: C in the adjusted loss l_g + C / sqrt(n_g).
+            per_class: whether the weights sum to one within each class, the classes weighted by their share of
+                `group_count`, instead of over all groups.
+        """
+        count = group_count.astype(np.float32)
+        self.log_weights = tf.Variable(tf.zeros(count.shape), trainable=False)
+        self._step = step
+        self._penalty = tf.constant(adjustment / np.sqrt(count))
+        self._class_share = tf.constant(count.sum(axis=1) / count.sum()) if per_class else None
+
+    def weights(self) -> tf.Tensor:
+        """Present weights of the groups; float32 [C, K], sums to one."""
+        if self._class_share is None:
+            shape = tf.shape(self.log_weights)
+            return tf.reshape(tf.nn.softmax(tf.reshape(self.log_weights, [-1])), shape)
+        return self._class_share[:, None] * tf.nn.softmax(self.log_weights, axis=1)
+
+    def loss(self, group_loss: tf.Tensor) -> tf.Tensor:
+        """Moves the weights towards the groups with the higher loss, and returns the weighted loss.
+
+        No gradient flows through the weights: they are the adversary's move, not the model's.
+
+        Args:
+            group_loss: float32 [C, K], mean loss of each group.
+
+        Returns:
+            float32 []: sum over groups of weight * (group_loss + adjustment / sqrt(n)).
+        """
+        adjusted = group_loss + self._penalty
+        self.log_weights.assign_add(self._step * tf.stop_gradient(adjusted))
+        return tf.reduce_sum(tf.stop_gradient(self.weights()) * adjusted)

@@ -1,0 +1,99 @@
+"""The SubgroupReport node: one HTML page and one JSON file that say what a run has come to."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel_utils, component_spec, standard_artifacts
+
+from model_patching.components.code_hash import code_hash
+from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.subgroup_report import executor
+from model_patching.components.subgroup_report.settings import SubgroupReportSettings
+from model_patching.data.dataset import Dataset
+
+
+class SubgroupReportArtifact(types.Artifact):
+    """A folder with `report.html`, to open in a browser, and `summary.json`, for scripts."""
+
+    TYPE_NAME = "SubgroupReport"
+
+
+class SubgroupReportSpec(component_spec.ComponentSpec):
+    """Inputs, output and exec properties of the SubgroupReport."""
+
+    PARAMETERS: ClassVar = {
+        "settings": component_spec.ExecutionParameter(type=str),
+        "dataset": component_spec.ExecutionParameter(type=str),
+        "dataset_name": component_spec.ExecutionParameter(type=str),
+        "evaluator_settings": component_spec.ExecutionParameter(type=str),
+        "timings_dir": component_spec.ExecutionParameter(type=str),
+        "code_hash": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: ClassVar = {
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
+        "baseline_model_run": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelRun, optional=True
+        ),
+        "translator_model_runs": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelRun, optional=True
+        ),
+    }
+    OUTPUTS: ClassVar = {"report": component_spec.ChannelParameter(type=SubgroupReportArtifact)}
+
+
+class SubgroupReport(base_component.BaseComponent):
+    """Writes the report of the model that was just evaluated.
+
+    Its output `report` holds `report.html` and `summary.json`, both of the same figures.
+    """
+
+    SPEC_CLASS = SubgroupReportSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        evaluation: types.BaseChannel,
+        model_run: types.BaseChannel,
+        settings: SubgroupReportSettings,
+        dataset: Dataset,
+        dataset_name: str,
+        evaluator_settings: EvaluatorSettings,
+        blessing: types.BaseChannel | None = None,
+        baseline_model_run: types.BaseChannel | None = None,
+        translator_model_runs: Sequence[types.BaseChannel] = (),
+        timings_dir: str = "",
+    ):
+        """Wires the node.
+
+        Args:
+            evaluation, blessing: of the Evaluator.
+            model_run: of the RobustTrainer.
+            settings, dataset, dataset_name: of the configuration.
+            evaluator_settings: the gate that `blessing` comes from.
+            baseline_model_run: of the BaselineTrainer, where the baseline is trained in the same run.
+            translator_model_runs: of every CycleGANTrainer.
+            timings_dir: where the runner keeps `<run id>.json`, the seconds of each node; the run's id isn't part of
+                it, so that it doesn't take the node out of the cache.
+        """
+        super().__init__(
+            spec=SubgroupReportSpec(
+                settings=settings.model_dump_json(),
+                dataset=dataset.model_dump_json(),
+                dataset_name=dataset_name,
+                evaluator_settings=evaluator_settings.model_dump_json(),
+                timings_dir=timings_dir,
+                code_hash=code_hash("subgroup_report"),
+                evaluation=evaluation,
+                model_run=model_run,
+                blessing=blessing,
+                baseline_model_run=baseline_model_run,
+                translator_model_runs=channel_utils.union(translator_model_runs)
+                if translator_model_runs
+                else None,
+                report=types.Channel(type=SubgroupReportArtifact),
+            )
+        )

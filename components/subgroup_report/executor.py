@@ -1,0 +1,94 @@
+"""The TFX side of the SubgroupReport: artifacts in, `report.html` and `summary.json` out."""
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+from tfx import types
+from tfx.components.evaluator import constants as evaluator_constants
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.subgroup_report.evaluation import read_evaluation
+from model_patching.components.subgroup_report.model_run import read_sheets, read_training
+from model_patching.components.subgroup_report.report import render
+from model_patching.components.subgroup_report.settings import SubgroupReportSettings
+from model_patching.components.subgroup_report.summary import build_summary, to_json
+from model_patching.components.subgroup_report.timings import read_timings
+from model_patching.data.dataset import Dataset
+
+REPORT_FILE = "report.html"
+SUMMARY_FILE = "summary.json"
+
+_PACKAGES = ("model-patching", "tensorflow", "keras", "tensorflow-model-analysis", "tfx")
+
+
+class Executor(base_executor.BaseExecutor):
+    """See `component.SubgroupReport` for the inputs, the output and the exec properties."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Reads the run's artifacts and writes the two files.
+
+        Raises:
+            ValueError: an artifact isn't what its node should have written; the message names the file.
+        """
+        settings = SubgroupReportSettings.model_validate_json(exec_properties["settings"])
+        dataset = Dataset.model_validate_json(exec_properties["dataset"])
+        evaluation = artifact_utils.get_single_uri(input_dict["evaluation"])
+        training = read_training(artifact_utils.get_single_uri(input_dict["model_run"]))
+        baseline_runs = input_dict.get("baseline_model_run")
+        baseline_training = read_training(baseline_runs[0].uri) if baseline_runs else None
+        candidate, baseline = read_evaluation(evaluation, dataset)
+        run_id = self._context.pipeline_run_id
+        timings, cached_nodes = read_timings(exec_properties["timings_dir"], run_id)
+
+        summary = build_summary(
+            pipeline=self._context.pipeline_info.id,
+            run_id=run_id,
+            dataset_name=exec_properties["dataset_name"],
+            dataset=dataset,
+            training=training,
+            baseline_training=baseline_training,
+            candidate=candidate,
+            baseline=baseline,
+            evaluator=EvaluatorSettings.model_validate_json(exec_properties["evaluator_settings"]),
+            blessed=_is_blessed(input_dict.get("blessing")),
+            timings=timings,
+            versions={package: version(package) for package in _PACKAGES},
+        )
+        sheets = [
+            sheet
+            for run in input_dict.get("translator_model_runs", [])
+            for sheet in read_sheets(run.uri, dataset, settings.translation_sheets)
+        ]
+        html = render(summary, training, baseline_training, sheets, cached_nodes)
+
+        output = artifact_utils.get_single_uri(output_dict["report"])
+        _write(os.path.join(output, REPORT_FILE), html)
+        _write(os.path.join(output, SUMMARY_FILE), to_json(summary))
+
+
+def _is_blessed(blessing: list[types.Artifact] | None) -> bool | None:
+    """The gate's word; None if the run has no gate."""
+    if not blessing:
+        return None
+    folder = artifact_utils.get_single_uri(blessing)
+    if fileio.exists(os.path.join(folder, evaluator_constants.BLESSED_FILE_NAME)):
+        return True
+    if fileio.exists(os.path.join(folder, evaluator_constants.NOT_BLESSED_FILE_NAME)):
+        return False
+    return None
+
+
+def _write(path: str, text: str) -> None:
+    """Writes a file whole or not at all."""
+    with fileio.open(f"{path}.part", "w") as stream:
+        stream.write(text)
+    fileio.rename(f"{path}.part", path, overwrite=True)

@@ -1,0 +1,118 @@
+"""`summary.json`: the figures of a run, from plain inputs. The report shows these and computes none of its own."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from model_patching.components.evaluator.group_metrics import group_metrics, wilson_interval
+from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.subgroup_report.evaluation import GroupCounts
+from model_patching.data.dataset import Dataset
+
+
+def build_summary(
+    *,
+    pipeline: str,
+    run_id: str,
+    dataset_name: str,
+    dataset: Dataset,
+    training: dict[str, Any],
+    baseline_training: dict[str, Any] | None,
+    candidate: GroupCounts,
+    baseline: GroupCounts | None,
+    evaluator: EvaluatorSettings,
+    blessed: bool | None,
+    timings: dict[str, float],
+    versions: dict[str, str],
+) -> dict[str, Any]:
+    """Builds the summary of a run.
+
+    Args:
+        pipeline, run_id: of the run that evaluated the model.
+        dataset_name: of the configuration, for example "mnist_correlation".
+        dataset: its classes and subgroups.
+        training: the model's `training.json`.
+        baseline_training: the baseline's, or None where there is none to be had.
+        candidate, baseline: counts of the test split.
+        evaluator: the gate's settings.
+        blessed: what the gate said; None if there was none.
+        timings: seconds of each node that was done before the report.
+        versions: of the packages that made the report. Where the model was trained with another one, that one is told.
+
+    Returns:
+        JSON-ready; see `summary.json` in the README for the keys. Numbers that can't be had, such as the accuracy
+        of a group without examples, are None.
+    """
+    # One set of weights for both models, or their averages couldn't be compared.
+    train_count = np.asarray(training["group_counts"]["train"])
+    return {
+        "pipeline": pipeline,
+        "run_id": run_id,
+        "dataset": {"name": dataset_name, **dataset.model_dump(mode="json")},
+        **_model_block(training, candidate, train_count, dataset),
+        "blessed": blessed,
+        "thresholds": _thresholds(evaluator),
+        "baseline": None
+        if baseline is None
+        else {"kind": evaluator.baseline, **_model_block(baseline_training, baseline, train_count, dataset)},
+        "translation": None,
+        "timings": timings,
+        "versions": {**versions, **training["versions"]},
+    }
+
+
+def to_json(summary: dict[str, Any]) -> str:
+    """The text of `summary.json`: keys in the order of `build_summary`, no NaN or infinity.
+
+    Raises:
+        ValueError: there is a number that JSON doesn't have.
+    """
+    return json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _model_block(
+    training: dict[str, Any] | None, counts: GroupCounts, train_count: np.ndarray, dataset: Dataset
+) -> dict[str, Any]:
+    metrics = group_metrics(counts.correct, counts.count, train_count)
+    low, high = wilson_interval(counts.correct, counts.count)
+    groups = [
+        {
+            "label": label,
+            "subgroup": subgroup,
+            "name": dataset.group_names[dataset.group_index(label, subgroup)],
+            "count": int(counts.count[label, subgroup]),
+            "accuracy": _number(metrics.accuracy[label, subgroup]),
+            "ci_low": _number(low[label, subgroup]),
+            "ci_high": _number(high[label, subgroup]),
+        }
+        for label, subgroup in np.ndindex(counts.count.shape)
+    ]
+    worst = metrics.worst_group
+    return {
+        "method": training and training["method"],
+        "seed": training and training["seed"],
+        "average_accuracy": _number(metrics.average_accuracy),
+        "worst_group_accuracy": _number(metrics.worst_group_accuracy),
+        "worst_group": worst and dataset.group_names[dataset.group_index(*worst)],
+        "subgroup_gap": {
+            "largest": _number(metrics.largest_subgroup_gap),
+            "per_class": {
+                name: _number(gap) for name, gap in zip(dataset.classes, metrics.subgroup_gap, strict=True)
+            },
+        },
+        "groups": groups,
+    }
+
+
+def _thresholds(evaluator: EvaluatorSettings) -> dict[str, float | None]:
+    return {
+        "min_worst_group_accuracy": evaluator.min_worst_group_accuracy,
+        "max_subgroup_gap": evaluator.max_subgroup_gap,
+        "max_worst_group_drop": None if evaluator.baseline == "none" else evaluator.max_worst_group_drop,
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,159 @@
+"""The experiment tracker: curves, pictures and a summary, sent to Weights & Biases or to nobody.
+
+A tracker that is down, missing or misconfigured never stops a run: after its first failure it falls silent.
+"""
+
+import logging
+import netrc
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from model_patching.data.settings import Settings
+
+TIMEOUT = 20  # seconds that an online run may take to start, and to send what is left at its end
+
+
+class TrackingSettings(Settings):
+    """Where curves and pictures go.
+
+    Attributes:
+        mode: "auto" obeys WANDB_MODE, else is online for a user who is logged in and offline otherwise; "offline"
+            writes files that `wandb sync` can send later; "disabled" tracks nothing.
+        project: of Weights & Biases.
+    """
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "model-patching"
+
+
+class Tracker(Protocol):
+    """What a training node tells about itself while it runs."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a point to each named curve."""
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Adds a picture, uint8 [H, W, C]."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Sets closing figures."""
+
+    def finish(self) -> None:
+        """Ends the run. Nothing may be said after."""
+
+
+class NoTracker:
+    """Tracks nothing."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Does nothing."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Does nothing."""
+
+    def finish(self) -> None:
+        """Does nothing."""
+
+
+class WandbTracker:
+    """Sends to a Weights & Biases run; its first failure is logged and ends the tracking, not the training."""
+
+    def __init__(self, run: Any):
+        self._run = run
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a point to each named curve."""
+        self._try(lambda run: run.log(dict(values), step=step))
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Adds a picture, uint8 [H, W, C]."""
+        import wandb
+
+        self._try(lambda run: run.log({name: wandb.Image(image.squeeze())}, step=step))
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Sets closing figures."""
+        self._try(lambda run: run.summary.update(dict(values)))
+
+    def finish(self) -> None:
+        """Ends the run, sending what is left."""
+        self._try(lambda run: run.finish())
+
+    def _try(self, call: Callable[[Any], None]) -> None:
+        if self._run is None:
+            return
+        try:
+            call(self._run)
+        except Exception as error:  # whatever the tracker does, the training goes on
+            logging.warning("Weights & Biases failed, going on without it: %s", error)
+            self._run = None
+
+
+def open_tracker(
+    settings: TrackingSettings, name: str, group: str, config: Mapping[str, Any], directory: str | Path
+) -> Tracker:
+    """Opens a run in the tracker. Never raises.
+
+    Args:
+        settings: mode and project.
+        name: of the run: the node's id.
+        group: what the runs of one pipeline run share: its run id.
+        config: settings to show beside the run.
+        directory: where the tracker may write; its files go to `wandb/` in it.
+
+    Returns:
+        A tracker; one that does nothing when tracking is disabled or can't be had.
+    """
+    if settings.mode == "disabled":
+        return NoTracker()
+    try:
+        import wandb
+
+        mode = settings.mode if settings.mode != "auto" else automatic_mode()
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        run = wandb.init(
+            project=settings.project,
+            name=name,
+            group=group,
+            config=dict(config),
+            dir=str(directory),
+            mode=mode,
+            # Two training nodes may be open in one process.
+            reinit="create_new",
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=TIMEOUT,
+                finish_timeout=TIMEOUT,
+                x_disable_stats=True,
+                disable_git=True,
+            ),
+        )
+        return WandbTracker(run)
+    except Exception as error:  # wandb raises many kinds, and none of them may stop a run
+        logging.warning("Weights & Biases can't be used, going on without it: %s", error)
+        return NoTracker()
+
+
+def automatic_mode() -> str:
+    """WANDB_MODE where it is set, else "online" for a user who is logged in, else "offline"."""
+    return os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
+
+
+def logged_in() -> bool:
+    """Whether there is an API key for the Weights & Biases server, in WANDB_API_KEY or where `wandb login` puts it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
