@@ -1,12 +1,17 @@
-"""Maps the three source folders into the `model_patching` namespace."""
+"""Maps the three source folders, with all that is below them, into the namespace `model_patching`."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
+
+FOLDERS = ("pipelines", "components", "data")
+DATA = ("*.yaml", "*.gz", "*.html", "*.j2", "*.css", "*.md", "SHA256SUMS")
+
+packages = []
+for folder in FOLDERS:
+    packages.append(f"model_patching.{folder}")
+    packages.extend(f"model_patching.{folder}.{package}" for package in find_packages(folder))
 
 setup(
-    package_dir={
-        "model_patching.pipelines": "pipelines",
-        "model_patching.components": "components",
-        "model_patching.data": "data",
-    },
-    packages=["model_patching.pipelines", "model_patching.components", "model_patching.data"],
+    package_dir={f"model_patching.{folder}": folder for folder in FOLDERS},
+    packages=packages,
+    package_data={"": [f"**/{name}" for name in DATA]},
 )

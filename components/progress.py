@@ -59,11 +59,11 @@ def progress_bar(description: str, total: int) -> Iterator[Bar]:
         yield Bar(description, total, None)
         return
     columns = (
-        TextColumn("    {task.description}"),
+        TextColumn("    {task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         yield Bar(description, total, progress)

@@ -114,6 +114,8 @@ def open_tracker(
     """
     if settings.mode == "disabled":
         return NoTracker()
+    # An offline run calls nobody, W&B's own error reports included.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     try:
         import wandb
 

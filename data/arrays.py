@@ -1,6 +1,9 @@
 """Reads a whole split into memory, decoded: what the training nodes draw their batches from."""
 
-from collections.abc import Sequence
+import gzip
+import itertools
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +13,7 @@ from model_patching.data.dataset import IMAGE, LABEL, PATCHED_IMAGES, SUBGROUP, 
 from model_patching.data.schema import decode_image, parse, read_records
 
 BATCH = 512
+CHUNK = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def _load_file(path: str, dataset: Dataset, patched: bool) -> dict[str, np.ndarr
     except tf.errors.OpError as error:
         # A batch fails as a whole: its own records tell which one it was.
         raise ValueError(_first_bad_record(path, decode) or f"{path}: {_first_line(error)}") from error
+    _check_complete(path, sum(len(batch[LABEL]) for batch in batches))
     for start, batch in enumerate(batches):
         for key, size, names in (
             (LABEL, dataset.num_classes, "classes"),
@@ -115,20 +120,29 @@ def _load_file(path: str, dataset: Dataset, patched: bool) -> dict[str, np.ndarr
     return {key: np.concatenate([empty[key], *(batch[key] for batch in batches)]) for key in empty}
 
 
-def _first_bad_record(path: str, decode) -> str | None:
-    """One line that names the first record of a file which can't be decoded, and why."""
-    index = 0
-    try:
-        for index, serialized in enumerate(read_records([path])):  # noqa: B007 - read after the loop, on an error
-            try:
-                decode(serialized)
-            except tf.errors.OpError as error:
-                return f"{path}: record {index}: {_first_line(error)}"
-    except tf.errors.OpError as error:
-        return f"{path}: can't be read after record {index}: {_first_line(error)}"
-    return None
+def _first_bad_record(path: str, decode: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> str | None:
+    """One line that names the first record of a file which can't be read or decoded, and why."""
+    records = iter(read_records([path]))
+    for index in itertools.count():
+        try:
+            decode(next(records))
+        except StopIteration:
+            return None
+        except tf.errors.OpError as error:
+            return f"{path}: record {index}: {_first_line(error)}"
+
+
+def _check_complete(path: str, count: int) -> None:
+    """Raises ValueError for a gzip file that was cut off between two records: TensorFlow takes it for a whole one."""
+    with tf.io.gfile.GFile(path, "rb") as file, gzip.GzipFile(fileobj=file) as stream:
+        try:
+            while stream.read(CHUNK):
+                pass
+        except EOFError:
+            raise ValueError(f"{path}: record {count}: the file is cut off here") from None
 
 
 def _first_line(error: tf.errors.OpError) -> str:
-    """What went wrong, without the graph's node names."""
-    return error.message.split("\n")[0].split("{{")[0].strip()
+    """What went wrong, without the names of the graph's nodes around it."""
+    line = re.sub(r"^{{.*?}} ", "", error.message).splitlines()[0]
+    return re.sub(r" \[Op:.*", "", line).strip()

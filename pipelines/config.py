@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
-
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.components.evaluator.settings import EvaluatorSettings
@@ -23,8 +21,11 @@ from model_patching.data.dataset import SPLITS, Dataset
 from model_patching.data.mnist_correlation import MnistCorrelationSettings
 from model_patching.data.settings import Settings
 from model_patching.pipelines.yaml_loader import YamlLoader
+from pydantic import Field, ValidationError, model_validator
 
 PRESETS = Path(__file__).parent / "configs"
+# Beam's "DirectRunner" would first download another runner, a program of its own, from the internet.
+IN_PROCESS_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 LARGEST_SEED = 2**20  # nodes derive their seeds from it by small multiples, in int32
 
 
@@ -87,7 +88,7 @@ class PipelineConfig(Settings):
         evaluation: the gate.
         report: the SubgroupReport.
         tracking: Weights & Biases.
-        beam_pipeline_args: options of Apache Beam for every Beam node, for example "--direct_num_workers=2".
+        beam_pipeline_args: options of Apache Beam for every Beam node. The default runs them in this process.
     """
 
     pipeline_name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")] = "model_patching"
@@ -101,12 +102,14 @@ class PipelineConfig(Settings):
     evaluation: EvaluatorSettings = EvaluatorSettings()
     report: SubgroupReportSettings = SubgroupReportSettings()
     tracking: TrackingSettings = TrackingSettings()
-    beam_pipeline_args: tuple[Annotated[str, Field(pattern="^--")], ...] = ()
+    beam_pipeline_args: tuple[Annotated[str, Field(pattern="^--")], ...] = (IN_PROCESS_RUNNER,)
 
     @model_validator(mode="after")
     def _camel_has_patched_examples(self) -> "PipelineConfig":
         if self.training.method == "camel" and "train" not in self.augmentation.splits:
-            raise ValueError("augmentation.splits must have train, training.method camel learns from patched examples")
+            raise ValueError(
+                "augmentation.splits must have train, training.method camel learns from patched examples"
+            )
         return self
 
     @property
@@ -121,6 +124,11 @@ class PipelineConfig(Settings):
     def pipeline_root(self) -> str:
         """Folder of the pipeline's artifacts."""
         return f"{self.root}/{self.pipeline_name}"
+
+    @property
+    def serving_dir(self) -> str:
+        """Folder of the pushed models, one subfolder a version, as TensorFlow Serving wants it."""
+        return f"{self.pipeline_root}/serving"
 
     @property
     def metadata_path(self) -> str:
@@ -141,6 +149,12 @@ class PipelineConfig(Settings):
 def preset_names() -> list[str]:
     """Names of the presets that come with the project, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def preset_title(name: str) -> str:
+    """The first line of a preset's opening comment; empty without one."""
+    first = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
 def load_config(preset_or_path: str, overrides: Sequence[str] = ()) -> PipelineConfig:
@@ -169,7 +183,7 @@ def config_from_tree(tree: dict[str, Any], source: str) -> PipelineConfig:
     try:
         config = PipelineConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        lines = [_describe(dict(mistake), source) for mistake in error.errors(include_url=False)]
+        lines = [_describe(mistake, source) for mistake in _mistakes(error)]
         raise ConfigError("\n".join(lines)) from None
     _check_records(config, source)
     return config
@@ -177,7 +191,7 @@ def config_from_tree(tree: dict[str, Any], source: str) -> PipelineConfig:
 
 def config_as_yaml(config: PipelineConfig) -> str:
     """The whole tree with every default, as YAML that `load_config` reads back to the same."""
-    return yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _config_path(preset_or_path: str) -> Path:
@@ -197,7 +211,7 @@ def _config_path(preset_or_path: str) -> Path:
 
 def _read_yaml(path: Path, source: str) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # noqa: S506, it is a SafeLoader
+        tree = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source}: can't be read: {_one_line(error)}") from None
     except yaml.YAMLError as error:
@@ -220,11 +234,15 @@ def _apply(override: str, tree: dict[str, Any], source: str) -> None:
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"{source}: --set {override}: give it as key=value, for example --set training.epochs=5")
+        raise ConfigError(
+            f"{source}: --set {override}: give it as key=value, for example --set training.epochs=5"
+        )
     try:
-        value = yaml.load(text, YamlLoader)  # noqa: S506, it is a SafeLoader
+        value = yaml.load(text, YamlLoader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: --set {override}: the value isn't YAML: {_yaml_problem(error)}") from None
+        raise ConfigError(
+            f"{source}: --set {override}: the value isn't YAML: {_yaml_problem(error)}"
+        ) from None
     for key in keys[:-1]:
         child = tree.get(key)
         if child is None:
@@ -233,6 +251,17 @@ def _apply(override: str, tree: dict[str, Any], source: str) -> None:
             raise ConfigError(f"{source}: --set {override}: '{key}' has no keys of its own")
         tree = child
     tree[keys[-1]] = value
+
+
+def _mistakes(error: ValidationError) -> list[dict[str, Any]]:
+    """Pydantic's errors, without those that only follow from others: it counts a list's entries without the bad ones."""
+    found = [dict(mistake) for mistake in error.errors(include_url=False)]
+    with_bad_entries = {mistake["loc"][:-1] for mistake in found}
+    return [
+        mistake
+        for mistake in found
+        if mistake["type"] != "too_short" or mistake["loc"] not in with_bad_entries
+    ]
 
 
 def _describe(mistake: dict[str, Any], source: str) -> str:
@@ -262,6 +291,8 @@ def _describe(mistake: dict[str, Any], source: str) -> str:
         text = f"{shown} is not a mapping of keys to values"
     elif kind == "tuple_type":
         text = f"{shown} is not a list"
+    elif kind == "too_short":
+        text = f"{shown} must have at least {context['min_length']} entries"
     elif kind in ("greater_than_equal", "less_than_equal", "greater_than", "less_than"):
         limit = next(iter(context.values()))
         words = {
@@ -302,8 +333,8 @@ def _check_records(config: PipelineConfig, source: str) -> None:
     if folder is None or "://" in folder:
         return
     for split in SPLITS:
-        if not any(Path(folder, split).glob("*")):
-            raise ConfigError(f"{source}: data.records: {folder}/{split} has no files")
+        if not any(Path(folder, split).glob("*.tfrecord.gz")):
+            raise ConfigError(f"{source}: data.records: {folder}/{split} has no .tfrecord.gz files")
 
 
 def _suggestion(word: str, known: Sequence[str]) -> str:

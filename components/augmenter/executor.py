@@ -76,6 +76,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     else:
                         for file in files:
                             tf.io.gfile.copy(file, f"{folder}/{file.rsplit('/', 1)[-1]}")
+            output.split_names = artifact_utils.encode_split_names(splits)
             for split in splits:
                 tf.io.gfile.rename(f"{partial}/{split}", artifact_utils.get_split_uri([output], split))
         except Exception as error:
@@ -86,7 +87,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         finally:
             tf.io.gfile.rmtree(partial)
 
-        output.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(output, TFRECORDS)
 

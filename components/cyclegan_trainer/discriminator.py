@@ -8,7 +8,11 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from model_patching.components.cyclegan_trainer.generator import instance_normalization, pad_to_multiple
+from model_patching.components.cyclegan_trainer.generator import (
+    instance_normalization,
+    normal_initializer,
+    pad_to_multiple,
+)
 
 
 def discriminator(image_shape: tuple[int, int, int], filters: Sequence[int], seed: int, name: str) -> keras.Model:
@@ -23,20 +27,17 @@ def discriminator(image_shape: tuple[int, int, int], filters: Sequence[int], see
     Returns:
         float32 [n, H, W, C] in [-1, 1] → float32 logits [n, h, w, 1], one for each patch.
     """
-    seeds = keras.random.SeedGenerator(seed)
-
-    def initializer() -> keras.initializers.Initializer:
-        return keras.initializers.RandomNormal(stddev=0.02, seed=int(seeds.next()[1]))
+    initializer = normal_initializer(seed)
 
     image = keras.Input(image_shape)
     x, _ = pad_to_multiple(image, 2 ** (len(filters) - 1))
     for i, count in enumerate(filters):
         strides = 2 if i < len(filters) - 1 else 1
         x = layers.Conv2D(
-            count, 4, strides=strides, padding="same", use_bias=i == 0, kernel_initializer=initializer()
+            count, 4, strides=strides, padding="same", use_bias=i == 0, kernel_initializer=initializer
         )(x)
         if i > 0:
-            x = instance_normalization()(x)
+            x = instance_normalization(x)
         x = layers.LeakyReLU(0.2)(x)
-    logits = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer(), dtype="float32")(x)
+    logits = layers.Conv2D(1, 4, padding="same", kernel_initializer=initializer, dtype="float32")(x)
     return keras.Model(image, logits, name=name)

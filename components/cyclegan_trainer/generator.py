@@ -25,41 +25,46 @@ def generator(image_shape: tuple[int, int, int], filters: Sequence[int], seed: i
         float32 [n, H, W, C] in [-1, 1] → float32 [n, H, W, C] in [-1, 1].
     """
     height, width, channels = image_shape
-    seeds = keras.random.SeedGenerator(seed)
-    convolution = {"kernel_size": 4, "strides": 2, "padding": "same", "use_bias": False}
-
-    def initializer() -> keras.initializers.Initializer:
-        return keras.initializers.RandomNormal(stddev=0.02, seed=int(seeds.next()[1]))
+    convolution = {
+        "kernel_size": 4,
+        "strides": 2,
+        "padding": "same",
+        "kernel_initializer": normal_initializer(seed),
+    }
 
     image = keras.Input(image_shape)
     x, crop = pad_to_multiple(image, 2 ** len(filters))
 
     skips = []
     for i, count in enumerate(filters):
-        x = layers.Conv2D(count, kernel_initializer=initializer(), **convolution)(x)
-        # The first layer has no normalization, and at 1×1 the statistics of a single image would erase everything.
-        if i > 0 and x.shape[1] * x.shape[2] > 1:
-            x = instance_normalization()(x)
+        x = layers.Conv2D(count, use_bias=False, **convolution)(x)
+        if i > 0:  # pix2pix has none after the first layer
+            x = instance_normalization(x)
         x = layers.LeakyReLU(0.2)(x)
         skips.append(x)
 
     for count, skip in zip(reversed(filters[:-1]), reversed(skips[:-1]), strict=True):
-        x = layers.Conv2DTranspose(count, kernel_initializer=initializer(), **convolution)(x)
-        x = instance_normalization()(x)
+        x = layers.Conv2DTranspose(count, use_bias=False, **convolution)(x)
+        x = instance_normalization(x)
         x = layers.ReLU()(x)
         x = layers.Concatenate()([x, skip])
 
-    x = layers.Conv2DTranspose(
-        channels, 4, strides=2, padding="same", kernel_initializer=initializer(), dtype="float32"
-    )(x)
+    x = layers.Conv2DTranspose(channels, dtype="float32", **convolution)(x)
     x = layers.Activation("tanh", dtype="float32")(x)
     x = layers.Cropping2D(crop, dtype="float32")(x)
     return keras.Model(image, x, name=name)
 
 
-def instance_normalization() -> layers.Layer:
-    """A new instance normalization layer: group normalization with one channel a group."""
-    return layers.GroupNormalization(groups=-1, epsilon=1e-5)
+def normal_initializer(seed: int) -> keras.initializers.Initializer:
+    """pix2pix's initial weights, normal with a standard deviation of 0.02; every layer that shares it draws its own."""
+    return keras.initializers.RandomNormal(stddev=0.02, seed=keras.random.SeedGenerator(seed))
+
+
+def instance_normalization(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Group normalization with one channel a group; at 1×1, where the mean is all there is and would go, nothing."""
+    if x.shape[1] * x.shape[2] == 1:
+        return x
+    return layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
 
 
 def pad_to_multiple(image: keras.KerasTensor, multiple: int) -> tuple[keras.KerasTensor, tuple]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model_patching.data.settings import Settings
 
@@ -24,7 +24,7 @@ class CycleGANTrainerSettings(Settings):
         beta_1: Adam's, for both.
         cycle_loss_scale: weight of mean|G(F(x)) - x|.
         identity_loss_scale: weight of 0.5 * mean|F(y) - y|.
-        replay_buffer_size: past translations that the discriminators draw from.
+        replay_buffer_size: past translations that the discriminators draw from, at least a batch.
         log_every: steps between two points of the training curves.
         sheet_every: steps between two sample sheets.
     """
@@ -41,3 +41,11 @@ class CycleGANTrainerSettings(Settings):
     replay_buffer_size: Annotated[int, Field(ge=1)] = 50
     log_every: Annotated[int, Field(ge=1)] = 20
     sheet_every: Annotated[int, Field(ge=1)] = 500
+
+    @model_validator(mode="after")
+    def _buffer_holds_a_batch(self) -> "CycleGANTrainerSettings":
+        if self.replay_buffer_size < self.batch_size:
+            raise ValueError(
+                f"replay_buffer_size {self.replay_buffer_size} must be at least batch_size {self.batch_size}"
+            )
+        return self

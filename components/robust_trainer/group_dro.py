@@ -22,21 +22,20 @@ class GroupDRO:
             group_count: int [C, K], training examples of each group.
             step: eta, how fast the log-weights follow the losses.
             adjustment: C in the adjusted loss l_g + C / sqrt(n_g).
-            per_class: whether the weights sum to one within each class, the classes weighted by their share of
-                `group_count`, instead of over all groups.
+            per_class: whether the weights compete within each class alone, every class having the share of the groups
+                that are its own, 1 / C, instead of over all groups.
         """
         count = group_count.astype(np.float32)
         self.log_weights = tf.Variable(tf.zeros(count.shape), trainable=False)
         self._step = step
         self._penalty = tf.constant(adjustment / np.sqrt(count))
-        self._class_share = tf.constant(count.sum(axis=1) / count.sum()) if per_class else None
+        self._per_class = per_class
 
     def weights(self) -> tf.Tensor:
         """Present weights of the groups; float32 [C, K], sums to one."""
-        if self._class_share is None:
-            shape = tf.shape(self.log_weights)
-            return tf.reshape(tf.nn.softmax(tf.reshape(self.log_weights, [-1])), shape)
-        return self._class_share[:, None] * tf.nn.softmax(self.log_weights, axis=1)
+        if self._per_class:
+            return tf.nn.softmax(self.log_weights, axis=1) / self.log_weights.shape[0]
+        return tf.reshape(tf.nn.softmax(tf.reshape(self.log_weights, [-1])), self.log_weights.shape)
 
     def loss(self, group_loss: tf.Tensor) -> tf.Tensor:
         """Moves the weights towards the groups with the higher loss, and returns the weighted loss.

@@ -21,7 +21,7 @@ class RobustTrainerSettings(Settings):
         weight_decay: rate of the penalty rate * sum 0.5 * ||w||^2 over all trainable weights.
         group_dro_step: eta, the step of the adversarial log-weights.
         group_dro_adjustment: C in the adjusted loss l_g + C / sqrt(n_g).
-        group_dro_per_class: whether the weights are kept within each class, the classes weighted by their share.
+        group_dro_per_class: whether the groups compete within their class alone, the classes weighing the same.
         consistency_weight: lambda, the weight of CAMEL's consistency penalty.
         augmentation_training: which images the main loss sees: "original", or "both" them and the patched ones.
             Only CAMEL has patched ones.

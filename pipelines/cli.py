@@ -1,0 +1,77 @@
+"""`model-patching`: the command line. TFX is loaded only where it runs something."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from model_patching.pipelines import config as configuration
+
+BAD_CONFIG = 2
+
+main = typer.Typer(
+    name="model-patching",
+    help="Find and repair the subgroups that an image classifier gets wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Preset = Annotated[str, typer.Argument(metavar="PRESET", help="Name of a preset, or path of a YAML file.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: --set training.epochs=5.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"model-patching {version('model-patching')}")
+        raise typer.Exit
+
+
+@main.callback()
+def _main(
+    wanted: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@main.command()
+def run(
+    preset: Preset,
+    overrides: Overrides = [],  # noqa: B006, typer copies it
+    root: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder for everything that runs leave.")
+    ] = None,
+) -> None:
+    """Run a pipeline on this machine.
+
+    Exit codes: 0 done, 1 a node failed, 2 the configuration is wrong, 3 the model wasn't blessed, 130 interrupted.
+    """
+    config = _load(preset, overrides, root)
+    from model_patching.pipelines.run import run as run_pipeline
+
+    raise typer.Exit(run_pipeline(config))
+
+
+@main.command()
+def presets() -> None:
+    """List the presets."""
+    for name in configuration.preset_names():
+        typer.echo(f"{name:12} {configuration.preset_title(name)}")
+
+
+@main.command()
+def config(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006, typer copies it
+    """Print a preset's settings with every default, as YAML that `run` takes."""
+    typer.echo(configuration.config_as_yaml(_load(preset, overrides, None)), nl=False)
+
+
+def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:
+    """The checked configuration; ends the command with a line for each mistake."""
+    try:
+        return configuration.load_config(preset, overrides if root is None else [*overrides, f"root={root}"])
+    except configuration.ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_CONFIG) from None

@@ -1,0 +1,55 @@
+"""What a run ends with on the terminal: the table of groups, the verdict, and where things are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import rich
+from model_patching.components.subgroup_report.table import groups_table
+from model_patching.components.subgroup_report.text import percent
+from model_patching.pipelines.console import say
+from tfx.orchestration import metadata
+
+
+def say_closing(metadata_path: str, run_id: str) -> bool | None:
+    """Prints the outcome of a finished run, found in ML Metadata (so that a cached report is found as well).
+
+    Returns:
+        Whether the model was blessed; None if the run has no report or no gate.
+    """
+    artifacts = _artifacts(metadata_path, run_id)
+    report = artifacts.get("SubgroupReport")
+    if report is None:
+        return None
+    summary_path = Path(report.uri) / "summary.json"
+    summary = json.loads(summary_path.read_text())
+    console = rich.get_console()
+    console.print()
+    console.print(groups_table(summary))
+    say(verdict(summary), style="bold")
+    say(f"report   {report.uri}/report.html")
+    say(f"figures  {summary_path}")
+    pushed = artifacts.get("PushedModel")
+    if pushed is not None and pushed.custom_properties["pushed"].int_value:
+        say(f"model    {pushed.custom_properties['pushed_destination'].string_value}")
+    return summary["blessed"]
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """One line: the worst group before and after, and what the gate says."""
+    worst = f"worst group {percent(summary['worst_group_accuracy'])}"
+    baseline = summary["baseline"]
+    if baseline:
+        worst += f" (baseline {percent(baseline['worst_group_accuracy'])})"
+    worst += f", average {percent(summary['average_accuracy'])}"
+    if summary["blessed"] is None:
+        return worst
+    return f"{'blessed' if summary['blessed'] else 'not blessed, nothing is pushed'}: {worst}"
+
+
+def _artifacts(metadata_path: str, run_id: str) -> dict[str, Any]:
+    """The run's artifacts by the name of their type, the latest where there are several."""
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(metadata_path)) as handle:
+        context = handle.store.get_context_by_type_and_name("pipeline_run", run_id)
+        found = handle.store.get_artifacts_by_context(context.id) if context else []
+    return {artifact.type: artifact for artifact in sorted(found, key=lambda artifact: artifact.id)}

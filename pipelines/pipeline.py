@@ -1,0 +1,118 @@
+"""Wires the nodes of a pipeline; what they do is under `components/`."""
+
+from tfx.components import (
+    Evaluator,
+    ExampleValidator,
+    ImportExampleGen,
+    Pusher,
+    SchemaGen,
+    StatisticsGen,
+)
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.experimental import latest_blessed_model_resolver
+from tfx.orchestration import metadata, pipeline
+from tfx.proto import example_gen_pb2, pusher_pb2
+from tfx.types import Channel, standard_artifacts
+
+from model_patching.components.augmenter.component import Augmenter
+from model_patching.components.code_hash import code_hash
+from model_patching.components.cyclegan_trainer.component import CycleGANTrainer
+from model_patching.components.evaluator.eval_config import eval_config
+from model_patching.components.robust_trainer.component import robust_trainer
+from model_patching.components.subgroup_report.component import SubgroupReport
+from model_patching.data.dataset import SPLITS
+from model_patching.pipelines.config import PipelineConfig
+
+
+def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
+    """Makes the pipeline that a configuration describes.
+
+    The method decides whether there are a CycleGANTrainer and an Augmenter, `evaluation.baseline` whether there is a
+    BaselineTrainer or a Resolver of the last blessed model.
+    """
+    dataset = config.data.description
+    common = {"dataset": dataset, "tracking": config.tracking, "seed": config.seed}
+
+    splits = [
+        example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.tfrecord.gz") for split in SPLITS
+    ]
+    example_gen = ImportExampleGen(
+        input_base=config.records_dir, input_config=example_gen_pb2.Input(splits=splits)
+    ).with_id("ExampleGen")
+    source_examples = example_gen.outputs["examples"]
+    statistics_gen = StatisticsGen(examples=source_examples)
+    schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"], infer_feature_shape=True)
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    nodes: list[BaseNode] = [example_gen, statistics_gen, schema_gen, example_validator]
+
+    translator_model_runs = []
+    training_examples = source_examples
+    if config.training.method == "camel":
+        cyclegan_trainer = CycleGANTrainer(examples=source_examples, settings=config.translation, **common)
+        augmenter = Augmenter(
+            examples=source_examples,
+            models=[cyclegan_trainer.outputs["model"]],
+            settings=config.augmentation,
+            dataset=dataset,
+        )
+        nodes += [cyclegan_trainer, augmenter]
+        translator_model_runs = [cyclegan_trainer.outputs["model_run"]]
+        training_examples = augmenter.outputs["examples"]
+    trainer = robust_trainer("RobustTrainer", examples=training_examples, settings=config.training, **common)
+    nodes.append(trainer)
+
+    baseline_model = baseline_model_run = None
+    if config.evaluation.baseline == "erm":
+        baseline_trainer = robust_trainer(
+            "BaselineTrainer", examples=source_examples, settings=config.baseline, **common
+        )
+        nodes.append(baseline_trainer)
+        baseline_model = baseline_trainer.outputs["model"]
+        baseline_model_run = baseline_trainer.outputs["model_run"]
+    elif config.evaluation.baseline == "last_blessed":
+        resolver = Resolver(
+            strategy_class=latest_blessed_model_resolver.LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model, producer_component_id=trainer.id),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("LastBlessedModel")
+        nodes.append(resolver)
+        baseline_model = resolver.outputs["model"]
+
+    evaluator = Evaluator(
+        examples=source_examples,
+        example_splits=["test"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline_model,
+        eval_config=eval_config(config.evaluation, dataset, code_hash("evaluator")),
+    )
+    report = SubgroupReport(
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        model_run=trainer.outputs["model_run"],
+        baseline_model_run=baseline_model_run,
+        translator_model_runs=translator_model_runs,
+        settings=config.report,
+        dataset=dataset,
+        dataset_name=config.data.name,
+        evaluator_settings=config.evaluation,
+        timings_dir=config.timings_dir,
+    )
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving_dir)
+        ),
+    )
+    nodes += [evaluator, report, pusher]
+    return pipeline.Pipeline(
+        pipeline_name=config.pipeline_name,
+        pipeline_root=config.pipeline_root,
+        components=nodes,
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
+        beam_pipeline_args=list(config.beam_pipeline_args),
+    )

@@ -1,0 +1,76 @@
+"""One run of a pipeline as a person sees it, whichever way it was started."""
+
+import logging
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import rich
+from model_patching.pipelines.config import PipelineConfig
+from model_patching.pipelines.console import output_moved_to, say, working_on
+
+DONE, FAILED, NOT_BLESSED, INTERRUPTED = 0, 1, 3, 130
+
+
+def run(config: PipelineConfig) -> int:
+    """Runs a configuration's pipeline on this machine and prints how it goes; the rest of the output goes to a log.
+
+    Under `tfx pipeline create`, which only asks what the pipeline is, no node runs.
+
+    Returns:
+        The exit code: 0, 1 (a node has failed), 3 (the model wasn't blessed) or 130 (interrupted).
+    """
+    run_id = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    log = Path(config.logs_dir) / f"{run_id}.log"
+    try:
+        with output_moved_to(log):
+            return _run(config, run_id, log)
+    except OSError as error:
+        print(
+            f"{log} can't be written: {error.strerror or error}; choose another folder with root",
+            file=sys.stderr,
+        )
+        return FAILED
+
+
+def _run(config: PipelineConfig, run_id: str, log: Path) -> int:
+    """As `run`, with the output moved away already. Raises nothing."""
+    try:
+        finished, blessed = _run_pipeline(config, run_id, log)
+    except KeyboardInterrupt:
+        say(f"interrupted; run the same command to go on  (log: {log})")
+        return INTERRUPTED
+    except Exception as error:
+        logging.getLogger(__name__).exception("the run has failed")
+        from model_patching.pipelines.errors import NodeFailed, one_paragraph
+
+        what, reason = (
+            (error.node, error.reason) if isinstance(error, NodeFailed) else ("run", one_paragraph(error))
+        )
+        say(f"✗ {what} failed", style="bold red")
+        say(reason)
+        say(f"log      {log}")
+        return FAILED
+    if finished:
+        say(f"log      {log}")
+    return NOT_BLESSED if blessed is False else DONE
+
+
+def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool, bool | None]:
+    """Returns whether anything ran, and whether the model was blessed (None if nobody asks)."""
+    if "tfx" not in sys.modules and not rich.get_console().is_terminal:
+        say("loading TFX …")
+    with working_on("loading TFX"):
+        from absl import logging as absl_logging
+        from model_patching.pipelines.closing import say_closing
+        from model_patching.pipelines.pipeline import create_pipeline
+        from model_patching.pipelines.runner import LocalRunner
+
+    pipeline = create_pipeline(config)
+    logging.basicConfig(
+        filename=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    absl_logging.set_verbosity(absl_logging.INFO)
+    # Nothing comes back if `tfx pipeline create` has put its own function in place of the runner's.
+    finished = LocalRunner(config, run_id).run(pipeline) is not None
+    return finished, say_closing(config.metadata_path, run_id) if finished else None

@@ -1,0 +1,186 @@
+"""The configuration: what it says about each kind of mistake, and that it says it before TensorFlow is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from model_patching.pipelines.config import (
+    ConfigError,
+    PipelineConfig,
+    config_as_yaml,
+    load_config,
+    preset_names,
+)
+
+GOOD = """
+data:
+  mnist_correlation: {p: 0.9, class_size: 400}
+training: {learning_rate: 1e-4, mixed_precision: off}
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    """Path of a small configuration that is right."""
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return str(path)
+
+
+def mistakes(source: str, *overrides: str) -> list[str]:
+    """The lines of the error, without the file's name in front."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, overrides)
+    lines = str(caught.value).split("\n")
+    assert all(line.startswith(f"{source}: ") for line in lines)
+    return [line.removeprefix(f"{source}: ") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("training.epochs=oops", "training.epochs: 'oops' is not an integer"),
+        ("training.epochs=1.0", "training.epochs: 1.0 is not an integer"),
+        ("training.epochs='3'", "training.epochs: '3' is not an integer"),
+        ("training.epochs=010", "training.epochs: '010' is not an integer"),
+        ("training.epochs=0", "training.epochs: 0 is not at least 1"),
+        ("training.epochs=null", "training.epochs: null is not an integer"),
+        ("training.learning_rate=fast", "training.learning_rate: 'fast' is not a number"),
+        ("training.learning_rate=0", "training.learning_rate: 0 is not greater than 0.0"),
+        ("training.group_dro_per_class=1", "training.group_dro_per_class: 1 is not true or false"),
+        ("training.method=emr", "training.method: 'emr' is not one of erm, group_dro, camel"),
+        ("training.epohcs=3", "training.epohcs: unknown key, did you mean 'epochs'?"),
+        ("trainig.epochs=3", "trainig: unknown key, did you mean 'training'?"),
+        ("data.mnist_correlation.pp=0.5", "data.mnist_correlation.pp: unknown key, did you mean 'p'?"),
+        ("training=3", "training: 3 is not a mapping of keys to values"),
+        ("root=3", "root: 3 is not a text; put it in quotes if it is meant as one"),
+        ("pipeline_name=My run", "pipeline_name: 'My run' doesn't match ^[a-z0-9_-]+$"),
+        ("seed=-1", "seed: -1 is not at least 0"),
+        ("translation.generator_filters=[8,x]", "translation.generator_filters.1: 'x' is not an integer"),
+        (
+            "translation.generator_filters=[8]",
+            "translation.generator_filters: [8] must have at least 2 entries",
+        ),
+        ("translation.generator_filters=8", "translation.generator_filters: 8 is not a list"),
+        ("baseline.method=camel", "baseline.method: 'camel' is not erm"),
+        ("data.mnist_correlation=null", "data: give exactly one of mnist_correlation and records"),
+        ("data.records=x", "data: give exactly one of mnist_correlation and records"),
+        ("beam_pipeline_args=[x]", "beam_pipeline_args.0: 'x' doesn't match ^--"),
+        (
+            "augmentation.splits=[validation]",
+            "augmentation.splits must have train, training.method camel learns from patched examples",
+        ),
+        ("foo", "--set foo: give it as key=value, for example --set training.epochs=5"),
+        ("=3", "--set =3: give it as key=value, for example --set training.epochs=5"),
+        ("a..b=3", "--set a..b=3: give it as key=value, for example --set training.epochs=5"),
+        ("seed=1,seed.x=3", "seed: '1,seed.x=3' is not an integer"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_path_of_its_key(good: str, override: str, line: str):
+    assert mistakes(good, override) == [line]
+
+
+def test_an_override_below_a_value(good: str):
+    assert mistakes(good, "seed=1", "seed.x=3") == ["--set seed.x=3: 'seed' has no keys of its own"]
+
+
+def test_an_override_that_is_not_yaml(good: str):
+    (line,) = mistakes(good, "training.epochs=[1")
+    assert line.startswith("--set training.epochs=[1: the value isn't YAML: line 1: ")
+
+
+def test_every_mistake_has_a_line(good: str):
+    lines = mistakes(good, "training.epochs=x", "seed=y")
+    assert lines == ["seed: 'y' is not an integer", "training.epochs: 'x' is not an integer"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("seed: 1\ndata: {}\nseed: 2\n", "line 3: 'seed' is there twice"),
+        ("data: {1: 2}\n", "line 1: the key 1 must be a text"),
+        ("- a\n", "must be a mapping of keys to values"),
+        ("", "the file is empty"),
+        ("seed: 1\n", "data: is missing"),
+    ],
+)
+def test_a_file_that_is_wrong(tmp_path: Path, text: str, line: str):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    assert mistakes(str(path)) == [line]
+
+
+def test_a_file_that_is_no_yaml(tmp_path: Path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("seed: 1\ndata: [\n")
+    (line,) = mistakes(str(path))
+    assert line.startswith("line 3: ")
+
+
+def test_a_missing_file(tmp_path: Path):
+    assert mistakes(f"{tmp_path}/no.yaml") == ["there is no such file"]
+
+
+def test_an_unknown_preset_names_the_presets():
+    (line,) = mistakes("demp")
+    assert line.startswith("there is no such preset, did you mean 'demo'?; presets: ")
+    assert "demo" in line.partition("presets: ")[2]
+
+
+def test_records(tmp_path: Path, good: str):
+    records = tmp_path / "records"
+    path = tmp_path / "records.yaml"
+    path.write_text(f"data: {{records: {records}}}\ntraining: {{method: erm}}\n")
+    assert mistakes(str(path)) == ["data: records needs dataset: classes, subgroups and image_shape"]
+
+    described = "data.dataset={classes: [a, b], subgroups: [c, d, e], image_shape: [32, 48, 3]}"
+    for split in ("train", "validation", "test"):
+        assert mistakes(str(path), described) == [
+            f"data.records: {records}/{split} has no .tfrecord.gz files"
+        ]
+        (records / split).mkdir(parents=True)
+        (records / split / "data-00000-of-00001.tfrecord.gz").touch()
+    config = load_config(str(path), [described])
+    assert config.records_dir == str(records)
+    assert config.data.name == "records"
+    assert config.data.description.num_subgroups == 3
+    assert mistakes(good, described) == [
+        "data: dataset goes with records only, mnist_correlation has its own"
+    ]
+
+
+def test_values_are_read_as_yaml_1_2_has_them(good: str):
+    config = load_config(good, ["training.weight_decay=1E-3", "training.epochs=7", "tracking.project='7'"])
+    assert config.training.learning_rate == 0.0001
+    assert config.training.mixed_precision == "off"
+    assert config.training.weight_decay == 0.001
+    assert config.training.epochs == 7
+    assert config.tracking.project == "7"
+
+
+def test_paths_follow_the_root_and_the_data_its_settings_and_seed(good: str):
+    first = load_config(good, ["root=here"])
+    assert first.pipeline_root == "here/model_patching"
+    assert first.records_dir.startswith("here/data/mnist_correlation-")
+    assert load_config(good, ["root=here", "training.epochs=3"]).records_dir == first.records_dir
+    assert load_config(good, ["root=here", "seed=2"]).records_dir != first.records_dir
+    assert load_config(good, ["root=here", "data.mnist_correlation.p=0.8"]).records_dir != first.records_dir
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_each_preset_is_right_and_its_yaml_reads_back_to_the_same(name: str, tmp_path: Path):
+    config = load_config(name)
+    path = tmp_path / "again.yaml"
+    path.write_text(config_as_yaml(config))
+    assert load_config(str(path)) == config
+    assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_configuration_is_checked_without_tensorflow(good: str):
+    check = (
+        "import sys; from model_patching.pipelines.config import load_config; load_config(sys.argv[1]);"
+        "print([name for name in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'wandb') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", check, good], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,119 @@
+"""Runs of a toy pipeline, and what the user sees of them. All in one process, see toy_runs.py."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Runs:
+    """What the runs left: for each its output and exit code; the folder of them all."""
+
+    outputs: list[str]
+    codes: list[int]
+    root: Path
+
+    def log(self, run: int) -> str:
+        """Text of a run's log file, whose path the run has printed."""
+        (path,) = [
+            word.strip("()") for word in self.outputs[run].split() if word.strip("()").endswith(".log")
+        ]
+        return Path(path).read_text()
+
+    def timings(self, run: int) -> dict:
+        """The run's times; the files' names sort as the runs went."""
+        return json.loads(sorted((self.root / "model_patching/timings").iterdir())[run].read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Five runs: blessed, the same again, not blessed, a failing node, an interrupted one."""
+    root = tmp_path_factory.mktemp("toy") / "runs"
+    script = Path(__file__).with_name("toy_runs.py")
+    done = subprocess.run([sys.executable, script, root], capture_output=True, text=True, check=True)
+    outputs, codes, current = [], [], []
+    for line in done.stdout.splitlines():
+        if line.startswith("exit "):
+            codes.append(int(line.removeprefix("exit ")))
+            outputs.append("\n".join(current))
+            current = []
+        else:
+            current.append(line)
+    return Runs(outputs, codes, root)
+
+
+def test_exit_codes(runs: Runs):
+    assert runs.codes == [0, 0, 3, 1, 130]
+
+
+def test_each_node_has_a_line(runs: Runs):
+    lines = [line.rsplit("  ", 1) for line in runs.outputs[0].splitlines()]
+    assert [line[0] for line in lines[:4]] == ["✓ MNIST-Correlation", "✓ First", "✓ Second", "✓ Report"]
+    assert all(line[1].endswith(" s") for line in lines[:4])
+
+
+def test_the_data_is_built_where_the_nodes_look_for_it(runs: Runs):
+    (folder,) = (runs.root / "data").glob("mnist_correlation-*")
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", "train", "validation", "test"}
+
+
+def test_unchanged_nodes_are_cached(runs: Runs):
+    assert runs.outputs[1].splitlines()[:3] == ["• First  cached", "• Second  cached", "• Report  cached"]
+    assert runs.outputs[2].splitlines()[:2] == ["• First  cached", "• Second  cached"]
+    assert runs.outputs[2].splitlines()[2].startswith("✓ Report  ")
+
+
+def test_timings_are_left_for_the_report(runs: Runs):
+    assert {node: entry["cached"] for node, entry in runs.timings(0).items()} == dict.fromkeys(
+        ("First", "Second", "Report"), False
+    )
+    assert {node: entry["cached"] for node, entry in runs.timings(2).items()} == {
+        "First": True,
+        "Second": True,
+        "Report": False,
+    }
+    assert list(runs.timings(3)) == ["First"]
+    assert all(entry["seconds"] >= 0 for entry in runs.timings(0).values())
+
+
+def test_the_run_ends_with_table_verdict_and_paths(runs: Runs):
+    for run in (0, 1):  # a cached report is found as well
+        text = runs.outputs[run]
+        assert "even / zigzag ← worst" in text
+        assert "\nblessed: worst group 25.0 %, average 80.0 %\n" in text
+        assert f"report   {runs.root}/model_patching/Report/report/3/report.html\n" in text
+        assert "\nmodel    serving/1\n" in text
+    assert "not blessed, nothing is pushed" in runs.outputs[2]
+    assert "\nmodel " not in runs.outputs[2]
+
+
+def test_piped_output_is_plain_text(runs: Runs):
+    assert "\x1b" not in "".join(runs.outputs)
+    assert "\r" not in "".join(runs.outputs)
+
+
+def test_the_noise_is_in_the_log(runs: Runs):
+    for noise in ("a print of Python", "noise of C++", "Running launcher for"):
+        assert noise in runs.log(0)
+        assert noise not in runs.outputs[0]
+
+
+def test_a_failed_node_says_which_why_and_where_its_log_is(runs: Runs):
+    lines = runs.outputs[3].splitlines()
+    assert lines[:3] == [
+        "• First  cached",
+        "✗ Second failed",
+        "ValueError: train/data-00000: record 7 has no label",
+    ]
+    assert len(lines) == 4
+    assert "Traceback" in runs.log(3)
+
+
+def test_an_interrupted_run_says_so_in_one_line(runs: Runs):
+    first, last = runs.outputs[4].splitlines()
+    assert first == "• First  cached"
+    assert last.startswith("interrupted")

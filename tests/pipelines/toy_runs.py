@@ -1,0 +1,115 @@
+"""Runs toy pipelines one after the other in one process, as importing TFX takes half a minute. Used by test_run.py.
+
+    python toy_runs.py ROOT
+
+Between the outputs of the runs it prints "exit CODE".
+"""
+
+import json
+import os
+import signal
+import sys
+import types
+from pathlib import Path
+
+from model_patching.components.subgroup_report.component import SubgroupReportArtifact
+from model_patching.pipelines import run as run_module
+from model_patching.pipelines.config import PipelineConfig, config_from_tree
+from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.types import standard_artifacts
+
+GROUPS = [
+    {
+        "label": 0,
+        "subgroup": 0,
+        "name": "even / clean",
+        "count": 40,
+        "accuracy": 0.9,
+        "ci_low": 0.8,
+        "ci_high": 0.95,
+    },
+    {
+        "label": 0,
+        "subgroup": 1,
+        "name": "even / zigzag",
+        "count": 40,
+        "accuracy": 0.25,
+        "ci_low": 0.1,
+        "ci_high": 0.4,
+    },
+]
+
+
+@tfx.dsl.components.component
+def First(text: Parameter[str], examples: OutputArtifact[standard_artifacts.Examples]) -> None:
+    """Is noisy and writes a file."""
+    print("a print of Python")
+    os.write(2, b"noise of C++\n")
+    Path(examples.uri, "text").write_text(text)
+
+
+@tfx.dsl.components.component
+def Second(what: Parameter[str], model: OutputArtifact[standard_artifacts.Model]) -> None:
+    """Fails in different ways."""
+    if what == "fail":
+        try:
+            Path("/nowhere/at/all").read_text()
+        except OSError as error:
+            raise ValueError("train/data-00000:\n  record 7 has no label") from error
+    if what == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@tfx.dsl.components.component
+def Report(
+    blessed: Parameter[int],
+    report: OutputArtifact[SubgroupReportArtifact],
+    pushed: OutputArtifact[standard_artifacts.PushedModel],
+) -> None:
+    """Leaves what SubgroupReport and Pusher leave."""
+    summary = {
+        "worst_group": "even / zigzag",
+        "worst_group_accuracy": 0.25,
+        "average_accuracy": 0.8,
+        "groups": GROUPS,
+        "baseline": None,
+        "blessed": bool(blessed),
+    }
+    Path(report.uri, "summary.json").write_text(json.dumps(summary))
+    pushed.set_int_custom_property("pushed", blessed)
+    if blessed:
+        pushed.set_string_custom_property("pushed_destination", "serving/1")
+
+
+def toy_pipeline(config: PipelineConfig, what: str) -> tfx.dsl.Pipeline:
+    """First, Second and Report, one after the other."""
+    first = First(text="x")
+    second = Second(what="fine" if what in ("unblessed", "blessed") else what)
+    second.add_upstream_node(first)
+    report = Report(blessed=int(what != "unblessed"))
+    report.add_upstream_node(second)
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.pipeline_name,
+        pipeline_root=config.pipeline_root,
+        components=[first, second, report],
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            config.metadata_path
+        ),
+        enable_cache=True,
+    )
+
+
+def main(root: str) -> None:
+    """Runs them."""
+    sizes = {"class_size": 100, "p": 0.9, "train_size": 20, "validation_size": 20, "test_size": 20}
+    config = config_from_tree({"root": root, "data": {"mnist_correlation": sizes}}, "toy")
+    for what in ("blessed", "blessed", "unblessed", "fail", "interrupt"):
+        stand_in = types.ModuleType("model_patching.pipelines.pipeline")
+        stand_in.create_pipeline = lambda config, what=what: toy_pipeline(config, what)
+        sys.modules[stand_in.__name__] = stand_in
+        print(f"exit {run_module.run(config)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
