@@ -137,6 +137,8 @@ def open_tracker(
                 finish_timeout=TIMEOUT,
                 x_disable_stats=True,
                 disable_git=True,
+                # TFX can't remove a failed node's folder with links to folders in it.
+                symlink=False,
             ),
         )
         return WandbTracker(run)

@@ -85,11 +85,8 @@ def _load_file(path: str, dataset: Dataset, patched: bool) -> dict[str, np.ndarr
             SUBGROUP: tf.cast(record[SUBGROUP], tf.int32),
         }
         if patched:
-            decoded[PATCHED_IMAGES] = tf.map_fn(
-                lambda image: decode_image(image, dataset),
-                record[PATCHED_IMAGES],
-                fn_output_signature=tf.TensorSpec(dataset.image_shape, tf.uint8),
-            )
+            renditions = tf.unstack(record[PATCHED_IMAGES], dataset.num_subgroups)
+            decoded[PATCHED_IMAGES] = tf.stack([decode_image(image, dataset) for image in renditions])
         return decoded
 
     records = read_records([path]).map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(BATCH)
@@ -138,7 +135,7 @@ def _check_complete(path: str, count: int) -> None:
         try:
             while stream.read(CHUNK):
                 pass
-        except EOFError:
+        except (EOFError, gzip.BadGzipFile):
             raise ValueError(f"{path}: record {count}: the file is cut off here") from None
 
 

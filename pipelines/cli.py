@@ -1,9 +1,11 @@
 """`model-patching`: the command line. TFX is loaded only where it runs something."""
 
+import json
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+
 from model_patching.pipelines import config as configuration
 
 BAD_CONFIG = 2
@@ -71,7 +73,9 @@ def config(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006, ty
 def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:
     """The checked configuration; ends the command with a line for each mistake."""
     try:
-        return configuration.load_config(preset, overrides if root is None else [*overrides, f"root={root}"])
+        return configuration.load_config(
+            preset, overrides if root is None else [*overrides, f"root={json.dumps(root)}"]
+        )
     except configuration.ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_CONFIG) from None

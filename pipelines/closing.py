@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import rich
+from tfx.orchestration import metadata
+
 from model_patching.components.subgroup_report.table import groups_table
 from model_patching.components.subgroup_report.text import percent
 from model_patching.pipelines.console import say
-from tfx.orchestration import metadata
 
 
 def say_closing(metadata_path: str, run_id: str) -> bool | None:

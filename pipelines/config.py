@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
+from pydantic import Field, ValidationError, model_validator
+
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.components.evaluator.settings import EvaluatorSettings
@@ -21,7 +23,6 @@ from model_patching.data.dataset import SPLITS, Dataset
 from model_patching.data.mnist_correlation import MnistCorrelationSettings
 from model_patching.data.settings import Settings
 from model_patching.pipelines.yaml_loader import YamlLoader
-from pydantic import Field, ValidationError, model_validator
 
 PRESETS = Path(__file__).parent / "configs"
 # Beam's "DirectRunner" would first download another runner, a program of its own, from the internet.
@@ -68,9 +69,13 @@ class DataSettings(Settings):
 
 
 class BaselineSettings(RobustTrainerSettings):
-    """The ERM model that `evaluation.baseline: erm` compares with. As the RobustTrainer's, but the method is fixed."""
+    """The ERM model that `evaluation.baseline: erm` compares with: how one trains without a thought of subgroups.
+
+    As the RobustTrainer's settings, but the method is fixed and the epoch is selected by the average accuracy.
+    """
 
     method: Literal["erm"] = "erm"
+    selection: Literal["worst_group", "average"] = "average"
 
 
 class PipelineConfig(Settings):
@@ -254,7 +259,7 @@ def _apply(override: str, tree: dict[str, Any], source: str) -> None:
 
 
 def _mistakes(error: ValidationError) -> list[dict[str, Any]]:
-    """Pydantic's errors, without those that only follow from others: it counts a list's entries without the bad ones."""
+    """Pydantic's errors, without those that follow from others: it counts a list's entries without the bad ones."""
     found = [dict(mistake) for mistake in error.errors(include_url=False)]
     with_bad_entries = {mistake["loc"][:-1] for mistake in found}
     return [

@@ -1,5 +1,7 @@
 """How a failed node is told to a person."""
 
+import traceback
+
 LONGEST_REASON = 1000  # characters
 
 
@@ -31,3 +33,21 @@ def one_paragraph(error: BaseException) -> str:
     if not text.startswith(f"{kind}:"):
         text = f"{kind}: {text}" if text else kind
     return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " …"
+
+
+def behind_clean_up(error: BaseException) -> BaseException:
+    """The error of a failed node itself, where TFX has also failed to remove the node's outputs and raises that.
+
+    Args:
+        error: from TFX's `Launcher.launch`.
+    """
+    found: BaseException | None = error
+    if "remove_output_dirs" in _functions(error):
+        while found is not None and ("run_executor" not in _functions(found)):
+            found = found.__cause__ or found.__context__
+    return found or error
+
+
+def _functions(error: BaseException) -> set[str]:
+    """Names of the functions that an exception went through."""
+    return {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}

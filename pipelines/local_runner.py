@@ -17,8 +17,8 @@ from pathlib import Path
 _here = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _here]
 
-from model_patching.pipelines.config import ConfigError, load_config
-from model_patching.pipelines.run import run
+from model_patching.pipelines.config import ConfigError, load_config  # noqa: E402
+from model_patching.pipelines.run import run  # noqa: E402
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from tfx.components import (
 )
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.experimental import latest_blessed_model_resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata, pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2
 from tfx.types import Channel, standard_artifacts
@@ -52,6 +52,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     training_examples = source_examples
     if config.training.method == "camel":
         cyclegan_trainer = CycleGANTrainer(examples=source_examples, settings=config.translation, **common)
+        cyclegan_trainer.add_upstream_node(example_validator)
         augmenter = Augmenter(
             examples=source_examples,
             models=[cyclegan_trainer.outputs["model"]],
@@ -62,6 +63,8 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         translator_model_runs = [cyclegan_trainer.outputs["model_run"]]
         training_examples = augmenter.outputs["examples"]
     trainer = robust_trainer("RobustTrainer", examples=training_examples, settings=config.training, **common)
+    # Nothing is trained on data that hasn't been looked at.
+    trainer.add_upstream_node(example_validator)
     nodes.append(trainer)
 
     baseline_model = baseline_model_run = None
@@ -69,12 +72,13 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         baseline_trainer = robust_trainer(
             "BaselineTrainer", examples=source_examples, settings=config.baseline, **common
         )
+        baseline_trainer.add_upstream_node(example_validator)
         nodes.append(baseline_trainer)
         baseline_model = baseline_trainer.outputs["model"]
         baseline_model_run = baseline_trainer.outputs["model_run"]
     elif config.evaluation.baseline == "last_blessed":
         resolver = Resolver(
-            strategy_class=latest_blessed_model_resolver.LatestBlessedModelStrategy,
+            strategy_class=LatestBlessedModelStrategy,
             model=Channel(type=standard_artifacts.Model, producer_component_id=trainer.id),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("LastBlessedModel")

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import rich
+
 from model_patching.pipelines.config import PipelineConfig
 from model_patching.pipelines.console import output_moved_to, say, working_on
 
@@ -62,6 +63,7 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
         say("loading TFX …")
     with working_on("loading TFX"):
         from absl import logging as absl_logging
+
         from model_patching.pipelines.closing import say_closing
         from model_patching.pipelines.pipeline import create_pipeline
         from model_patching.pipelines.runner import LocalRunner

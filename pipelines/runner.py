@@ -8,11 +8,6 @@ from typing import Any
 
 from absl import logging
 from ml_metadata.proto import metadata_store_pb2
-from model_patching.components.subgroup_report.text import seconds as seconds_text
-from model_patching.data import mnist_correlation
-from model_patching.pipelines.config import PipelineConfig
-from model_patching.pipelines.console import say, working_on
-from model_patching.pipelines.errors import NodeFailed, one_paragraph
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
@@ -20,6 +15,12 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 from tfx.proto.orchestration import pipeline_pb2
+
+from model_patching.components.subgroup_report.text import seconds as seconds_text
+from model_patching.data import mnist_correlation
+from model_patching.pipelines.config import PipelineConfig
+from model_patching.pipelines.console import say, working_on
+from model_patching.pipelines.errors import NodeFailed, behind_clean_up, one_paragraph
 
 _CACHED, _FAILED = metadata_store_pb2.Execution.CACHED, metadata_store_pb2.Execution.FAILED
 
@@ -111,7 +112,7 @@ class LocalRunner(LocalDagRunner):
                 execution = launcher.launch()
         except Exception as error:
             logging.exception("%s failed", name)
-            raise NodeFailed(name, one_paragraph(error)) from error
+            raise NodeFailed(name, one_paragraph(behind_clean_up(error))) from error
         seconds = time.monotonic() - started
         state = _state(connection, execution)
         if state == _FAILED:

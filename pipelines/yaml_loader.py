@@ -13,7 +13,7 @@ class YamlLoader(yaml.SafeLoader):
     """
 
     # Replaces PyYAML's YAML 1.1 rules, to which `1e-4` is a text, `on` true, `010` eight and `1:30` ninety.
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, PyYAML's own name
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See PyYAML. Raises `ConstructorError` for a key that is no text or comes twice."""

@@ -25,6 +25,8 @@ class RobustTrainerSettings(Settings):
         consistency_weight: lambda, the weight of CAMEL's consistency penalty.
         augmentation_training: which images the main loss sees: "original", or "both" them and the patched ones.
             Only CAMEL has patched ones.
+        selection: which epoch is exported: the best "worst_group" accuracy on validation, ties by the average, or the
+            best "average" there, ties by the worst group.
         mixed_precision: compute in bfloat16 and keep the weights in float32. "auto" does so on CPUs with AVX512_BF16
             or AMX, where it is faster.
     """
@@ -41,4 +43,5 @@ class RobustTrainerSettings(Settings):
     group_dro_per_class: bool = True
     consistency_weight: Annotated[float, Field(ge=0)] = 5.0
     augmentation_training: Literal["original", "both"] = "original"
+    selection: Literal["worst_group", "average"] = "worst_group"
     mixed_precision: Literal["auto", "on", "off"] = "auto"

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+SMALLEST = 16  # pixels a side: its two blocks leave one of them
+
 
 def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) -> keras.Model:
     """Builds the classifier that Model Patching trains on MNIST-Correlation (Goel et al. 2020).
@@ -16,7 +18,15 @@ def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) ->
 
     Returns:
         float32 [n, H, W, C] in [-1, 1] → float32 logits [n, num_classes].
+
+    Raises:
+        ValueError: the images are too small for its convolutions.
     """
+    height, width, _ = image_shape
+    if min(height, width) < SMALLEST:
+        raise ValueError(
+            f"images of {height}×{width} are too small for the small CNN: it needs {SMALLEST}×{SMALLEST} or more"
+        )
     keras.utils.set_random_seed(seed)
     image = keras.Input(image_shape)
     x = image

@@ -1,4 +1,4 @@
-"""Trains a classifier and keeps the epoch with the best worst-group accuracy on validation."""
+"""Trains a classifier and keeps the epoch that scores best on validation."""
 
 import json
 import math
@@ -106,9 +106,11 @@ def train(
             tracker.log(
                 epoch * settings.steps_per_epoch, _tracked_scores(scores, dataset, objective, history[-1]["loss"])
             )
-            # Chosen by the worst group, ties by the average.
-            if (scores.worst_group_accuracy, scores.average_accuracy) > best:
-                best = (scores.worst_group_accuracy, scores.average_accuracy)
+            merit = (scores.worst_group_accuracy, scores.average_accuracy)
+            if settings.selection == "average":
+                merit = merit[::-1]
+            if merit > best:
+                best = merit
                 best_weights = model.get_weights()
                 selected_epoch = epoch
             bar.advance(0, note=f"epoch {epoch}: worst group {scores.worst_group_accuracy:.3f}")
@@ -117,7 +119,8 @@ def train(
     exported = small_cnn(dataset.image_shape, dataset.num_classes, seed)
     exported.set_weights(best_weights)
     export_classifier(exported, dataset, model_dir)
-    tracker.summary({"selected_epoch": selected_epoch, "validation/worst_group_accuracy": best[0]})
+    selected = history[selected_epoch - 1]["validation"]["worst_group_accuracy"]
+    tracker.summary({"selected_epoch": selected_epoch, "validation/worst_group_accuracy": selected})
     record = {
         "method": settings.method,
         "seed": seed,

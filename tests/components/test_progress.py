@@ -4,6 +4,7 @@ import io
 
 import pytest
 import rich
+
 from model_patching.components import progress
 from model_patching.components.progress import progress_bar
 

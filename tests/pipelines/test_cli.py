@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from model_patching.pipelines.config import preset_names
 
 SCRIPT = """
@@ -65,4 +66,13 @@ def test_the_root_goes_through_the_same_check():
     done = model_patching("run", "demo", "--root", "")
     assert done.returncode == 2
     assert done.stderr.startswith("demo: root: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_root_may_look_like_a_number(tmp_path: Path):
+    (tmp_path / "7").touch()  # so that nothing can be written there
+    done = model_patching("run", "demo", "--root", "7", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("7/logs/")
+    assert "can't be written" in done.stderr
     assert len(done.stderr.splitlines()) == 1

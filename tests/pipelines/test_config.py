@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from model_patching.pipelines.config import (
     ConfigError,
     PipelineConfig,

@@ -1,6 +1,6 @@
 """What is told of an exception."""
 
-from model_patching.pipelines.errors import LONGEST_REASON, one_paragraph
+from model_patching.pipelines.errors import LONGEST_REASON, behind_clean_up, one_paragraph
 
 
 def test_kind_and_message_in_one_paragraph():
@@ -22,3 +22,37 @@ def test_beams_additions_are_left_out():
 
 def test_a_long_message_is_cut():
     assert len(one_paragraph(ValueError("x" * 10000))) == LONGEST_REASON + 2
+
+
+def launch(clean_up_fails: bool) -> Exception:
+    """The error of a node, with functions named as TFX's are."""
+
+    def run_executor():
+        raise ValueError("the node's own")
+
+    def remove_output_dirs():
+        try:
+            raise FileNotFoundError("gone")
+        except FileNotFoundError as error:
+            raise OSError from error
+
+    try:
+        try:
+            run_executor()
+        except ValueError:
+            if clean_up_fails:
+                remove_output_dirs()
+            raise
+    except (ValueError, OSError) as error:
+        return error
+
+
+def test_a_failing_clean_up_does_not_hide_the_nodes_own_error():
+    assert str(behind_clean_up(launch(clean_up_fails=False))) == "the node's own"
+    assert isinstance(launch(clean_up_fails=True), OSError)
+    assert str(behind_clean_up(launch(clean_up_fails=True))) == "the node's own"
+
+
+def test_an_error_without_clean_up_stays():
+    error = KeyError("x")
+    assert behind_clean_up(error) is error

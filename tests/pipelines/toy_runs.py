@@ -12,12 +12,13 @@ import sys
 import types
 from pathlib import Path
 
-from model_patching.components.subgroup_report.component import SubgroupReportArtifact
-from model_patching.pipelines import run as run_module
-from model_patching.pipelines.config import PipelineConfig, config_from_tree
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.types import standard_artifacts
+
+from model_patching.components.subgroup_report.component import SubgroupReportArtifact
+from model_patching.pipelines import run as run_module
+from model_patching.pipelines.config import PipelineConfig, config_from_tree
 
 GROUPS = [
     {
@@ -53,6 +54,9 @@ def First(text: Parameter[str], examples: OutputArtifact[standard_artifacts.Exam
 def Second(what: Parameter[str], model: OutputArtifact[standard_artifacts.Model]) -> None:
     """Fails in different ways."""
     if what == "fail":
+        Path(model.uri, "link").symlink_to("folder")  # over which TFX stumbles when it removes the folder
+        Path(model.uri, "folder").mkdir()
+        Path(model.uri, "folder", "file").touch()
         try:
             Path("/nowhere/at/all").read_text()
         except OSError as error:

@@ -24,24 +24,6 @@ class Effect(keras.layers.Layer):
         return self.function(images) * self.one
 
 
-def negative(images):
-    return -images
-
-
-def constant(value):
-    """Every pixel at one grey level, 0 ... 255."""
-    return lambda images: tf.zeros_like(images) + (value / 127.5 - 1.0)
-
-
-def batch_mean(images):
-    """Each image becomes the mean of its batch: shows which images shared one."""
-    return tf.zeros_like(images) + tf.reduce_mean(images, axis=0, keepdims=True)
-
-
-def not_a_number(images):
-    return images / 0.0
-
-
 @pytest.fixture
 def write_model():
     """Writes a translators' model folder: `effects` maps (source, target) to a function."""
@@ -76,25 +58,3 @@ def make_records():
         return [records[i] for i in generator.permutation(len(records))]
 
     return make
-
-
-def write_file(path, records):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-        for record in records:
-            writer.write(record if isinstance(record, bytes) else schema.serialize(record))
-    return str(path)
-
-
-def read_folder(folder):
-    paths = sorted(folder.iterdir())
-    return [schema.deserialize(item) for item in schema.read_records(paths).as_numpy_iterator()]
-
-
-def pixels(image):
-    return tf.io.decode_image(image).numpy()
-
-
-@pytest.fixture
-def two_by_two():
-    return Dataset(classes=("even", "odd"), subgroups=("clean", "zigzag"), image_shape=(4, 4, 1))

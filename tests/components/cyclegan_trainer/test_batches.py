@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from model_patching.components.cyclegan_trainer.batches import BalancedImages
+
+COUNTS = [[5, 40], [3, 1], [2, 9]]  # subgroup 1: examples 5-44 of class 0, 48 of class 1, 51-59 of class 2
+
+
+def draw(images, count, *seed):
+    """Which examples are drawn, by their pixels."""
+    batch = images.draw(count, tf.constant(seed))
+    assert batch.dtype == tf.float32 and batch.shape == (count, 2, 2, 1)
+    return np.rint((batch.numpy()[:, 0, 0, 0] + 1) * 127.5).astype(int)
+
+
+@pytest.fixture
+def images(make_arrays, make_dataset):
+    return BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 1)
+
+
+def test_draws_evenly_over_classes_though_one_is_rare(images):
+    index = draw(images, 900, 1, 2)
+    # Class 1 has one image of 50 and yet every third place. 300 draws of 40: one is missed with probability .02 at
+    # most; the seed is fixed.
+    assert sorted(set(index[0::3])) == list(range(5, 45))
+    assert set(index[1::3]) == {48}
+    assert sorted(set(index[2::3])) == list(range(51, 60))
+    # 300 / 9 = 33 of each; the standard deviation is 5.4.
+    assert np.bincount(index[2::3])[51:] == pytest.approx(300 / 9, abs=22)
+
+
+def test_takes_the_other_subgroup(make_arrays, make_dataset):
+    images = BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 0)
+    index = draw(images, 90, 1, 2)
+    assert sorted(set(index)) == [0, 1, 2, 3, 4, 45, 46, 47, 49, 50]
+
+
+def test_a_batch_that_classes_do_not_divide(images):
+    index = draw(images, 5, 1, 2)
+    assert [np.searchsorted([45, 51], i, side="right") for i in index] == [0, 1, 2, 0, 1]
+
+
+def test_the_seed_alone_decides(images):
+    first = draw(images, 30, 1, 2)
+    assert np.array_equal(first, draw(images, 30, 1, 2))
+    assert not np.array_equal(first, draw(images, 30, 1, 3))
+    assert not np.array_equal(first, draw(images, 30, 2, 2))
+
+
+def test_an_empty_group_is_named(make_arrays, make_dataset):
+    with pytest.raises(ValueError, match="^group 'c1 / s1' has no example in the training split: its translators"):
+        BalancedImages(make_arrays([[5, 4], [3, 0]]), make_dataset(2, 2, (2, 2, 1)), 1)

@@ -1,0 +1,83 @@
+"""Which nodes a configuration asks for, and what is wired to what."""
+
+import pytest
+from model_patching.pipelines.config import load_config, preset_names
+from model_patching.pipelines.pipeline import create_pipeline
+from tfx.dsl.compiler.compiler import Compiler
+
+STANDARD = {"ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator"}
+CLOSING = {"Evaluator", "SubgroupReport", "Pusher"}
+PATCHING = {"CycleGANTrainer", "Augmenter"}
+
+
+def compiled(*overrides, preset="demo"):
+    """The nodes of the compiled pipeline by id."""
+    pipeline = Compiler().compile(create_pipeline(load_config(preset, overrides)))
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in pipeline.nodes}
+
+
+def sources(node, key):
+    """Ids of the nodes that produce a node's input `key`."""
+    return {channel.producer_node_query.id for channel in node.inputs.inputs[key].channels}
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_compiles_and_ends_with_evaluation_report_and_push(preset):
+    nodes = compiled(preset=preset)
+    assert set(nodes) >= STANDARD | CLOSING | {"RobustTrainer"}
+
+
+def test_the_demo_trains_camel_on_patched_examples_and_erm_beside_it():
+    nodes = compiled()
+    assert set(nodes) == STANDARD | PATCHING | CLOSING | {"RobustTrainer", "BaselineTrainer"}
+    assert sources(nodes["Augmenter"], "models") == {"CycleGANTrainer"}
+    assert sources(nodes["Augmenter"], "source_examples") == {"ExampleGen"}
+    assert sources(nodes["RobustTrainer"], "examples") == {"Augmenter"}
+    assert sources(nodes["BaselineTrainer"], "examples") == {"ExampleGen"}
+    assert sources(nodes["Evaluator"], "examples") == {"ExampleGen"}
+    assert sources(nodes["Evaluator"], "model") == {"RobustTrainer"}
+    assert sources(nodes["Evaluator"], "baseline_model") == {"BaselineTrainer"}
+    assert sources(nodes["Pusher"], "model") == {"RobustTrainer"}
+    assert sources(nodes["Pusher"], "model_blessing") == {"Evaluator"}
+    assert sources(nodes["SubgroupReport"], "baseline_model_run") == {"BaselineTrainer"}
+    assert "CycleGANTrainer" in nodes["SubgroupReport"].upstream_nodes
+
+
+@pytest.mark.parametrize("method", ["erm", "group_dro"])
+def test_methods_without_patches_have_no_cyclegan_and_no_augmenter(method):
+    nodes = compiled(f"training.method={method}")
+    assert not PATCHING & set(nodes)
+    assert sources(nodes["RobustTrainer"], "examples") == {"ExampleGen"}
+
+
+def test_the_last_blessed_model_can_be_the_baseline():
+    nodes = compiled("evaluation.baseline=last_blessed")
+    assert "BaselineTrainer" not in nodes
+    assert sources(nodes["Evaluator"], "baseline_model") == {"LastBlessedModel"}
+
+
+def test_there_can_be_no_baseline():
+    nodes = compiled("evaluation.baseline=none")
+    assert not {"BaselineTrainer", "LastBlessedModel"} & set(nodes)
+    assert "baseline_model" not in nodes["Evaluator"].inputs.inputs
+
+
+@pytest.mark.parametrize("trainer", ["CycleGANTrainer", "RobustTrainer", "BaselineTrainer"])
+def test_no_trainer_starts_before_the_examples_are_validated(trainer):
+    assert "ExampleValidator" in compiled()[trainer].upstream_nodes
+
+
+def test_each_trainer_is_keyed_by_settings_seed_and_source():
+    before, after = compiled(), compiled("translation.steps=7", "seed=3")
+    changed = {
+        name
+        for name, node in before.items()
+        if node.parameters.SerializeToString(deterministic=True)
+        != after[name].parameters.SerializeToString(deterministic=True)
+    }
+    # The records' folder depends on the seed too, and so ExampleGen.
+    assert changed == {"ExampleGen", "CycleGANTrainer", "RobustTrainer", "BaselineTrainer"}
+    assert before["CycleGANTrainer"].parameters.parameters["code_hash"].field_value.string_value
+    assert (
+        "code_hash" in before["RobustTrainer"].parameters.parameters["custom_config"].field_value.string_value
+    )
