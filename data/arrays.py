@@ -89,7 +89,9 @@ def _load_file(path: str, dataset: Dataset, patched: bool) -> dict[str, np.ndarr
             decoded[PATCHED_IMAGES] = tf.stack([decode_image(image, dataset) for image in renditions])
         return decoded
 
-    records = read_records([path]).map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(BATCH)
+    records = (
+        read_records([path]).map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(BATCH)
+    )
     batches: list[dict[str, np.ndarray]] = []
     try:
         batches.extend(records.as_numpy_iterator())
@@ -106,7 +108,9 @@ def _load_file(path: str, dataset: Dataset, patched: bool) -> dict[str, np.ndarr
             if bad.size:
                 record = start * BATCH + int(bad[0])
                 value = batch[key][bad[0]]
-                raise ValueError(f"{path}: record {record}: {key} {value}, but the data set has {size} {names}")
+                raise ValueError(
+                    f"{path}: record {record}: {key} {value}, but the data set has {size} {names}"
+                )
     empty = {
         IMAGE: np.zeros((0, *dataset.image_shape), np.uint8),
         LABEL: np.zeros(0, np.int32),

@@ -38,7 +38,7 @@ def build_folder(
     """Fills a folder, unless it is there already.
 
     The work is done in a hidden folder beside it, which takes the final name when all is written: whatever happens,
-    `output_dir` is whole or missing. A finished folder with the same inputs isn't touched, neither are its files' times.
+    `output_dir` is whole or missing. A finished folder with the same inputs isn't touched, nor are its files' times.
     Two processes that build under the same parent folder take turns.
 
     Args:
@@ -50,8 +50,8 @@ def build_folder(
         Content of `manifest.json`: `inputs`, what `write` returned, and `files`, the size in bytes of each.
 
     Raises:
-        BuildError: the folder holds something else. A folder whose name ends with the inputs' fingerprint is the builder's
-            own and is built anew when it is damaged.
+        BuildError: the folder holds something else. A folder whose name ends with the inputs' fingerprint is
+            the builder's own and is built anew when it is damaged.
     """
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = output_dir.parent / f".{output_dir.name}.partial"
@@ -104,7 +104,9 @@ def _finished_manifest(output_dir: Path, inputs: dict[str, Any]) -> dict[str, An
     if output_dir.name.endswith(inputs_fingerprint(inputs)):
         return None
     if same_inputs:
-        raise BuildError(f"{output_dir} has files missing or changed since it was built; remove it or give another folder")
+        raise BuildError(
+            f"{output_dir} has files missing or changed since it was built; remove it or give another folder"
+        )
     raise BuildError(f"{output_dir} holds data made with other settings; remove it or give another folder")
 
 

@@ -18,8 +18,8 @@ REACH = 2.3  # pixels over which a stroke fades to nothing
 def zigzag(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Draws a zigzag over each image, at a random height and slope, as MNIST-C does.
 
-    The line that a zigzag follows starts in column 2 at a row drawn from 0 ... 26 and ends in column 25 at that row plus
-    a change drawn from -5 ... 4. That makes 270 zigzags, so each is drawn once and added where it is needed.
+    The line that a zigzag follows starts in column 2 at a row drawn from 0 ... 26 and ends in column 25 at that row
+    plus a change drawn from -5 ... 4. That makes 270 zigzags, so each is drawn once and added where it is needed.
 
     Args:
         images: uint8 [n, 28, 28].
@@ -65,10 +65,10 @@ def _zigzag_points(start_row: int, row_change: int) -> tuple[np.ndarray, np.ndar
     peaks = int((length - HALF_PERIOD) // (2 * HALF_PERIOD)) + 1
     along = [0.0] + [(2 * i + 1) * HALF_PERIOD for i in range(peaks)]
     off = [0.0] + [(-1) ** i * AMPLITUDE for i in range(peaks)]
-    # The end of the line cuts the last stroke short. On a straight way to the next peak it would end
-    # AMPLITUDE * (2 * peaks * HALF_PERIOD - length) / HALF_PERIOD off the line, on the last peak's side. MNIST-C puts it at
-    # the last peak divided by twice what is left after the last full period, and so nearer to the line. The images that
-    # results are published for are drawn like this, so it stays.
+    # The end of the line cuts the last stroke short. On its way to the next peak it would be off the line there by
+    # (2 * peaks * HALF_PERIOD - length) / HALF_PERIOD of the last peak's height. MNIST-C divides that height by twice
+    # what is left after the last full period instead, and so ends nearer to the line. The images that results are
+    # published for are drawn like this, so it stays.
     rest = length - 2 * HALF_PERIOD * (length // (2 * HALF_PERIOD))
     if rest != 0:
         along.append(length)

@@ -60,7 +60,9 @@ class MnistCorrelationSettings(Settings):
             counts = group_counts(self, split)
             available = int(counts.sum())
             if counts.min() < 1:
-                raise ValueError(f"p {self.p} and class_size {self.class_size} leave a group of {split} empty")
+                raise ValueError(
+                    f"p {self.p} and class_size {self.class_size} leave a group of {split} empty"
+                )
             if wanted is not None and wanted > available:
                 raise ValueError(f"{split}_size {wanted} is more than the {available} records that there are")
             needed = int(np.minimum(counts, self.min_group_size).sum())
@@ -191,7 +193,9 @@ def _write(
     for number, split in enumerate(SPLITS):
         groups = splits[split]
         counts[split] = np.reshape([len(indices) for indices in groups], (2, 2)).tolist()
-        records = [(index, group // 2, group % 2) for group, indices in enumerate(groups) for index in indices]
+        records = [
+            (index, group // 2, group % 2) for group, indices in enumerate(groups) for index in indices
+        ]
         order = np.random.default_rng([seed, STREAM_SHUFFLE, number]).permutation(len(records))
         shards = -(-len(records) // RECORDS_PER_SHARD)
         for shard, part in enumerate(np.array_split(order, shards)):
@@ -214,12 +218,14 @@ def select(
         test_labels: parity of its test digits, uint8 [m].
 
     Returns:
-        For each split, for each group in the order of `Dataset.group_index`, indices of digits, int64 [group's size]. Train
-        and validation share no digit, nor do two groups of one of them.
+        For each split, for each group in the order of `Dataset.group_index`, indices of digits, int64 [group's size].
+        Train and validation share no digit, nor do two groups of one of them.
     """
     pools: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
     for label in range(DATASET.num_classes):
-        drawn = np.random.default_rng([seed, STREAM_SELECT, label]).permutation(np.flatnonzero(train_labels == label))
+        drawn = np.random.default_rng([seed, STREAM_SELECT, label]).permutation(
+            np.flatnonzero(train_labels == label)
+        )
         position = 0
         for subgroup in range(DATASET.num_subgroups):
             for split in ("train", "validation"):

@@ -67,7 +67,7 @@ def deserialize(serialized: bytes) -> Record:
     """
     try:
         example = tf.train.Example.FromString(serialized)
-    except Exception as error:  # protobuf raises its own DecodeError, a different class in each implementation
+    except Exception as error:  # protobuf's DecodeError, another class in each of its implementations
         raise RecordError("the record is not a serialized tf.train.Example") from error
     example_id = _single(example, EXAMPLE_ID, "bytes_list")
     try:

@@ -72,10 +72,10 @@ def config(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006, ty
 
 def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:
     """The checked configuration; ends the command with a line for each mistake."""
+    if root is not None:
+        overrides = [*overrides, f"root={json.dumps(root)}"]
     try:
-        return configuration.load_config(
-            preset, overrides if root is None else [*overrides, f"root={json.dumps(root)}"]
-        )
+        return configuration.load_config(preset, overrides)
     except configuration.ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_CONFIG) from None

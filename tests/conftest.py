@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.data import schema
 from model_patching.data.arrays import Arrays
 from model_patching.data.dataset import Dataset
@@ -25,7 +26,7 @@ def make_dataset():
 
 @pytest.fixture(scope="session")
 def make_arrays():
-    """Arrays with `counts[label][subgroup]` examples: every pixel of example i is i, of its rendition k 100 + 50 k + i."""
+    """Arrays with `counts[label][subgroup]` examples. Pixels of example i are i, of its rendition k 100 + 50 k + i."""
 
     def make(counts, image_shape=(2, 2, 1), patched=False):
         counts = np.array(counts)

@@ -3,10 +3,10 @@
 Translators may normalize over their batch, so which images share a batch decides what comes out. It is fixed by the
 records alone, never by workers, bundles or the order in which records lie in files:
 
-1. Every group is cut into buckets of about `BATCHES_PER_BUCKET` batches by a hash of the example's id. A bucket is what
-   one worker holds in memory.
-2. A bucket is sorted by that hash and cut into batches of equal size, as few as `batch_size` allows. No batch is a small
-   remainder, over which normalizing would give something else than it gave in training.
+1. Every group is cut into buckets of about `BATCHES_PER_BUCKET` batches by a hash of the example's id. A bucket is
+   what one worker holds in memory.
+2. A bucket is sorted by that hash and cut into batches of equal size, as few as `batch_size` allows. No batch is a
+   small remainder, over which normalizing would give something else than it gave in training.
 3. A record goes to an output shard by the hash too, and a shard is sorted by it: so shards are mixed.
 
 Equal inputs therefore give equal files, byte for byte.
@@ -24,7 +24,7 @@ import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
 from model_patching.components.augmenter.settings import AugmenterSettings
-from model_patching.components.augmenter.translators import TranslatorError, Translators
+from model_patching.components.augmenter.translators import Translators
 from model_patching.data import schema
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import Record, RecordError
@@ -41,8 +41,8 @@ class PatchSplit(beam.PTransform):
     Applied to a pipeline, it writes `<output_dir>/data-00000-of-0000N.tfrecord.gz`.
 
     Raises while running:
-        RecordError: a file or record is damaged, an image doesn't fit the data set, an id comes twice, there is no record
-            at all, or the runner lost some.
+        RecordError: a file or record is damaged, an image doesn't fit the data set, an id comes twice, there is no
+            record at all, or the runner lost some.
         TranslatorError: a translator can't be loaded or gives NaN.
     """
 
@@ -92,24 +92,30 @@ class PatchSplit(beam.PTransform):
         )
         patched = (
             files
-            | "Read" >> beam.FlatMap(
+            | "Read"
+            >> beam.FlatMap(
                 _read_buckets,
                 self._dataset,
                 BATCHES_PER_BUCKET * self._settings.batch_size,
                 beam.pvalue.AsDict(group_counts),
             )
             | "Buckets" >> beam.GroupByKey()
-            | "Patch" >> beam.ParDo(
-                _PatchBucket(self._files, self._plan, self._dataset, self._settings), beam.pvalue.AsSingleton(shards)
+            | "Patch"
+            >> beam.ParDo(
+                _PatchBucket(self._files, self._plan, self._dataset, self._settings),
+                beam.pvalue.AsSingleton(shards),
             )
         )
         # One empty entry for each shard, so that a shard that no record falls into is written all the same.
-        every_shard = shards | "EveryShard" >> beam.FlatMap(lambda count: [(shard, b"") for shard in range(count)])
+        every_shard = shards | "EveryShard" >> beam.FlatMap(
+            lambda count: [(shard, b"") for shard in range(count)]
+        )
         written_counts = (
             (patched, every_shard)
             | "WithEveryShard" >> beam.Flatten()
             | "ByShard" >> beam.GroupByKey()
-            | "Write" >> beam.FlatMap(
+            | "Write"
+            >> beam.FlatMap(
                 _write_shard, self._output_dir, self._scratch_dir, beam.pvalue.AsSingleton(shards)
             )
             | "SumWritten" >> beam.CombinePerKey(sum)
@@ -117,8 +123,12 @@ class PatchSplit(beam.PTransform):
         return (
             pipeline
             | "Once" >> beam.Create([None])
-            | "NothingLost" >> beam.Map(
-                _check_counts, beam.pvalue.AsDict(group_counts), beam.pvalue.AsDict(written_counts), self._dataset
+            | "NothingLost"
+            >> beam.Map(
+                _check_counts,
+                beam.pvalue.AsDict(group_counts),
+                beam.pvalue.AsDict(written_counts),
+                self._dataset,
             )
         )
 
@@ -202,7 +212,9 @@ class _PatchBucket(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the translators, once for all threads of the worker process."""
-        self._translators = self._shared.acquire(lambda: Translators(self._plan, self._dataset, self._settings))
+        self._translators = self._shared.acquire(
+            lambda: Translators(self._plan, self._dataset, self._settings)
+        )
 
     def process(
         self, element: tuple[tuple[int, int, int], Iterable[Source]], shards: int
@@ -215,12 +227,9 @@ class _PatchBucket(beam.DoFn):
             images = [record.image for record, _, _ in parsed[batch]]
             try:
                 patched = self._translators.patch(label, subgroup, images)
-            except tf.errors.InvalidArgumentError as error:
+            except tf.errors.InvalidArgumentError:
                 self._name_the_bad_image(parsed[batch])
-                raise TranslatorError(
-                    f"translating '{self._dataset.classes[label]} / {self._dataset.subgroups[subgroup]}':"
-                    f" {_first_line(error)}"
-                ) from None
+                raise
             for (record, _, _), versions in zip(parsed[batch], patched, strict=True):
                 yield (
                     shard_of(record.example_id, shards),

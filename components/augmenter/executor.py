@@ -22,7 +22,7 @@ TFRECORDS = "tfrecords_gzip"
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of `Augmenter`."""
 
-    def Do(  # noqa: N802, the name is TFX's
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -56,7 +56,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         splits = artifact_utils.decode_split_names(examples.split_names)
         missing = [split for split in settings.splits if split not in splits]
         if missing:
-            raise ValueError(f"augmenter.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}")
+            raise ValueError(
+                f"augmenter.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}"
+            )
         plan = plan_translators([model.uri for model in input_dict["models"]], dataset)
 
         partial = f"{output.uri}/.partial"

@@ -23,10 +23,10 @@ class TranslatorError(ValueError):
 def plan_translators(model_dirs: Sequence[str], dataset: Dataset) -> dict[tuple[int, int], tuple[str, ...]]:
     """Finds the translators of each group.
 
-    An image of subgroup s is rendered in subgroup z by the translator s -> z. For z = s, where there is none, it takes the
-    translator into s from the other subgroup with the lowest number that has one. With two subgroups, every image of a
-    class therefore goes through both translators whatever its own subgroup, as in Goel et al. 2020: the version in its own
-    subgroup carries the translator's traces like the other one, and can't be told from it by them.
+    An image of subgroup s is rendered in subgroup z by the translator s -> z. For z = s, where there is none, it takes
+    the translator into s from the other subgroup with the lowest number that has one. With two subgroups, every image
+    of a class therefore goes through both translators whatever its own subgroup, as in Goel et al. 2020: the version in
+    its own subgroup carries the translator's traces like the other one, and can't be told from it by them.
 
     Args:
         model_dirs: folders of models. One with `"label": null` serves every class, another only its own.
@@ -65,7 +65,9 @@ def plan_translators(model_dirs: Sequence[str], dataset: Dataset) -> dict[tuple[
 class Translators:
     """Loaded translators that turn batches of encoded images of one group into their patched versions."""
 
-    def __init__(self, plan: dict[tuple[int, int], tuple[str, ...]], dataset: Dataset, settings: AugmenterSettings):
+    def __init__(
+        self, plan: dict[tuple[int, int], tuple[str, ...]], dataset: Dataset, settings: AugmenterSettings
+    ):
         """Loads each SavedModel of a plan once.
 
         Raises:
@@ -74,8 +76,10 @@ class Translators:
         self._plan = plan
         self._dataset = dataset
         self._settings = settings
-        self._models = {path: _load(path) for path in sorted({path for paths in plan.values() for path in paths})}
-        self._patch: dict[tuple[str, ...], Callable[[tf.Tensor], tf.Tensor]] = {}
+        self._models = {
+            path: _load(path) for path in sorted({path for paths in plan.values() for path in paths})
+        }
+        self._patch: dict[tuple[str, ...], Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]] = {}
         for paths in set(plan.values()):
             self._patch[paths] = self._make_patch([self._models[path] for path in paths])
 
@@ -91,28 +95,32 @@ class Translators:
             n tuples of K encoded images; entry z is the image in subgroup z.
 
         Raises:
-            tf.errors.InvalidArgumentError: an image can't be decoded or has another shape, or a translator gave NaN.
+            tf.errors.InvalidArgumentError: an image can't be decoded or has another shape.
+            TranslatorError: a translator gave NaN or infinity, as one does whose training diverged.
         """
-        patched = self._patch[self._plan[label, subgroup]](tf.constant(list(images), tf.string))
+        paths = self._plan[label, subgroup]
+        patched, finite = self._patch[paths](tf.constant(list(images), tf.string))
+        for path, is_finite in zip(paths, finite.numpy(), strict=True):
+            if not is_finite:
+                raise TranslatorError(f"{path}: its output has NaN or infinity; the training diverged")
         return [tuple(row) for row in patched.numpy().tolist()]
 
-    def _make_patch(self, models: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Graph from string [n] to string [n, K]: decode, translate, encode."""
+    def _make_patch(
+        self, models: Sequence[Callable[[tf.Tensor], tf.Tensor]]
+    ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Graph from images, string [n], to patched ones, string [n, K], and whether all was finite, bool [K]."""
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def patch(encoded: tf.Tensor) -> tf.Tensor:
+        def patch(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images = tf.map_fn(
                 lambda one: schema.decode_image(one, self._dataset),
                 encoded,
                 fn_output_signature=tf.TensorSpec(self._dataset.image_shape, tf.uint8),
             )
             images = schema.to_float(images)
-            columns = []
-            for model in models:
-                translated = tf.ensure_shape(model(images), images.shape)
-                translated = tf.debugging.check_numerics(translated, "a translator's output")
-                columns.append(self._encode(schema.to_uint8(translated)))
-            return tf.stack(columns, axis=1)
+            translated = [tf.ensure_shape(model(images), images.shape) for model in models]
+            finite = tf.stack([tf.reduce_all(tf.math.is_finite(output)) for output in translated])
+            return tf.stack([self._encode(schema.to_uint8(output)) for output in translated], axis=1), finite
 
         return patch
 
@@ -147,7 +155,9 @@ def _read_description(model_dir: str, dataset: Dataset) -> tuple[int | None, set
     if label is not None and label not in range(dataset.num_classes):
         raise TranslatorError(f"{path}: label {label} is not a class of the data set")
     if shape != dataset.image_shape:
-        raise TranslatorError(f"{path}: made for images {list(shape)}, the data set has {list(dataset.image_shape)}")
+        raise TranslatorError(
+            f"{path}: made for images {list(shape)}, the data set has {list(dataset.image_shape)}"
+        )
     return label, pairs
 
 

@@ -29,7 +29,9 @@ class BalancedImages:
                     "its translators can't be trained"
                 )
         counts = arrays.group_count[groups]
-        self.images = tf.constant(np.concatenate([arrays.image[arrays.group_slice(group)] for group in groups]))
+        self.images = tf.constant(
+            np.concatenate([arrays.image[arrays.group_slice(group)] for group in groups])
+        )
         self.counts = tf.constant(counts, tf.float32)
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
 

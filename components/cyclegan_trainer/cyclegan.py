@@ -65,8 +65,12 @@ class CycleGAN:
         """
         with tf.GradientTape() as tape:
             # Instance normalization sees each image alone, so translation and identity can share a call.
-            fake_target, same_target = tf.split(self.forward(tf.concat([source, target], 0), training=True), 2)
-            fake_source, same_source = tf.split(self.backward(tf.concat([target, source], 0), training=True), 2)
+            fake_target, same_target = tf.split(
+                self.forward(tf.concat([source, target], 0), training=True), 2
+            )
+            fake_source, same_source = tf.split(
+                self.backward(tf.concat([target, source], 0), training=True), 2
+            )
             adversarial = least_squares(self.target_discriminator(fake_target, training=True), 1.0)
             adversarial += least_squares(self.source_discriminator(fake_source, training=True), 1.0)
             cycle = cycle_loss(source, self.backward(fake_target, training=True))
@@ -90,7 +94,9 @@ class CycleGAN:
                 *tf.split(self.target_discriminator(tf.concat([target, past_target], 0), training=True), 2)
             )
         gradients = tape.gradient(discriminator_total, self.discriminator_variables)
-        self.discriminator_optimizer.apply_gradients(zip(gradients, self.discriminator_variables, strict=True))
+        self.discriminator_optimizer.apply_gradients(
+            zip(gradients, self.discriminator_variables, strict=True)
+        )
         return {
             "generator": generator_total,
             "adversarial": adversarial,
@@ -101,9 +107,7 @@ class CycleGAN:
 
 
 def _adam(learning_rate: float, settings: CycleGANTrainerSettings) -> keras.optimizers.Adam:
-    return keras.optimizers.Adam(
-        ConstantThenLinear(learning_rate, settings.steps), beta_1=settings.beta_1
-    )
+    return keras.optimizers.Adam(ConstantThenLinear(learning_rate, settings.steps), beta_1=settings.beta_1)
 
 
 class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):

@@ -15,7 +15,9 @@ from model_patching.components.cyclegan_trainer.generator import (
 )
 
 
-def discriminator(image_shape: tuple[int, int, int], filters: Sequence[int], seed: int, name: str) -> keras.Model:
+def discriminator(
+    image_shape: tuple[int, int, int], filters: Sequence[int], seed: int, name: str
+) -> keras.Model:
     """Builds a network that tells, patch by patch, real images of a subgroup from translated ones.
 
     Args:

@@ -110,8 +110,12 @@ def train_pair(
             if step % settings.log_every == 0 or step == settings.steps:
                 values = {name: float(value) for name, value in losses.items()}
                 _check_finite(values, step)
-                curve.append({"pair": list(pair), "step": step, "seconds": time.monotonic() - started, **values})
-                tracker.log(step, {f"{source_name}-{target_name}/{name}": value for name, value in values.items()})
+                curve.append(
+                    {"pair": list(pair), "step": step, "seconds": time.monotonic() - started, **values}
+                )
+                tracker.log(
+                    step, {f"{source_name}-{target_name}/{name}": value for name, value in values.items()}
+                )
                 bar.advance(0, note=f"cycle {values['cycle']:.3f}")
             if step % settings.sheet_every == 0 or step == settings.steps:
                 sheet = draw_sheet(cyclegan, source_sheet, target_sheet)

@@ -61,7 +61,9 @@ class Objective:
             patched_log_probabilities = tf.nn.log_softmax(patched_logits)
             if self.settings.augmentation_training == "both":
                 patched_loss = cross_entropy(patched_log_probabilities, label[:, None])
-                example_loss = tf.reduce_mean(tf.concat([example_loss[:, None], patched_loss], axis=1), axis=1)
+                example_loss = tf.reduce_mean(
+                    tf.concat([example_loss[:, None], patched_loss], axis=1), axis=1
+                )
             # The mean within each group, summed over the groups.
             consistency = camel_consistency(log_probabilities, patched_log_probabilities)
             terms["consistency"] = self.num_groups * tf.reduce_mean(consistency)

@@ -9,7 +9,7 @@ SMALLEST = 16  # pixels a side: its two blocks leave one of them
 def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) -> keras.Model:
     """Builds the classifier that Model Patching trains on MNIST-Correlation (Goel et al. 2020).
 
-    Two blocks of two 3×3 convolutions (32 and 64 channels), each with max-pooling and dropout, then a dense layer of 64.
+    Two blocks of two 3×3 convolutions (32 and 64 channels) with max-pooling and dropout, then a dense layer of 64.
 
     Args:
         image_shape: (H, W, C).

@@ -104,7 +104,8 @@ def train(
             scores = scorer.score()
             history.append(_epoch_record(epoch, loss, scores, time.monotonic() - started))
             tracker.log(
-                epoch * settings.steps_per_epoch, _tracked_scores(scores, dataset, objective, history[-1]["loss"])
+                epoch * settings.steps_per_epoch,
+                _tracked_scores(scores, dataset, objective, history[-1]["loss"]),
             )
             merit = (scores.worst_group_accuracy, scores.average_accuracy)
             if settings.selection == "average":
@@ -156,7 +157,9 @@ def predict_together(
     return logits[:count], tf.reshape(logits[count:], [count, renditions, -1])
 
 
-def _learning_rate(settings: RobustTrainerSettings) -> float | keras.optimizers.schedules.LearningRateSchedule:
+def _learning_rate(
+    settings: RobustTrainerSettings,
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
     if settings.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
             settings.learning_rate, settings.epochs * settings.steps_per_epoch
@@ -177,7 +180,9 @@ def _epoch_record(epoch: int, loss: float, scores: GroupMetrics, seconds: float)
     }
 
 
-def _tracked_scores(scores: GroupMetrics, dataset: Dataset, objective: Objective, loss: float) -> dict[str, float]:
+def _tracked_scores(
+    scores: GroupMetrics, dataset: Dataset, objective: Objective, loss: float
+) -> dict[str, float]:
     values = {
         "epoch_loss": loss,
         "validation/worst_group_accuracy": scores.worst_group_accuracy,

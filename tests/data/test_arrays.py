@@ -3,6 +3,7 @@ import gzip
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.data import arrays as arrays_module
 from model_patching.data import schema
 from model_patching.data.arrays import load_arrays
@@ -61,7 +62,8 @@ def test_sorts_by_group_and_keeps_the_order_of_files_by_name_within(tmp_path, wr
 
 def test_patched_images_stay_with_their_image(tmp_path, write_records, dataset):
     path = write_records(
-        tmp_path / "a.gz", [record(7, 1, 0, renditions=(70, 71, 72)), record(8, 0, 0, renditions=(80, 81, 82))]
+        tmp_path / "a.gz",
+        [record(7, 1, 0, renditions=(70, 71, 72)), record(8, 0, 0, renditions=(80, 81, 82))],
     )
     arrays = load_arrays([path], dataset, patched=True)
     assert arrays.image[:, 0, 0, 0].tolist() == [8, 7]
@@ -97,8 +99,14 @@ def test_nothing_to_read(tmp_path, write_records, error_of):
 @pytest.mark.parametrize(
     "bad, message",
     [
-        (record(1, shape=(2, 4, 1)), "Shape of tensor input [2,4,1] is not compatible with expected shape [2,3,1]."),
-        (record(1, shape=(2, 3, 3)), "Shape of tensor input [2,3,3] is not compatible with expected shape [2,3,1]."),
+        (
+            record(1, shape=(2, 4, 1)),
+            "Shape of tensor input [2,4,1] is not compatible with expected shape [2,3,1].",
+        ),
+        (
+            record(1, shape=(2, 3, 3)),
+            "Shape of tensor input [2,3,3] is not compatible with expected shape [2,3,1].",
+        ),
         (Record(b"no image", 0, 0, "id"), "Unknown image file format."),
         (Record(encode(1), 2, 0, "id"), "label 2, but the data set has 2 classes"),
         (Record(encode(1), -1, 0, "id"), "label -1, but the data set has 2 classes"),
@@ -108,9 +116,7 @@ def test_nothing_to_read(tmp_path, write_records, error_of):
     ],
 )
 @pytest.mark.parametrize("position", [0, 5])
-def test_a_bad_record_is_named(
-    bad, message, position, tmp_path, write_records, error_of, monkeypatch
-):
+def test_a_bad_record_is_named(bad, message, position, tmp_path, write_records, error_of, monkeypatch):
     monkeypatch.setattr(arrays_module, "BATCH", 4)
     records = [record(value) for value in range(7)]
     records[position] = bad

@@ -103,7 +103,9 @@ def test_two_builders_take_turns(tmp_path):
     first = threading.Thread(target=build_folder, args=(tmp_path / "out", INPUTS, slow))
     first.start()
     assert entered.wait(10)
-    second = threading.Thread(target=build_folder, args=(tmp_path / "out", INPUTS, lambda _: calls.append("second")))
+    second = threading.Thread(
+        target=build_folder, args=(tmp_path / "out", INPUTS, lambda _: calls.append("second"))
+    )
     second.start()
     second.join(0.2)
     assert second.is_alive()

@@ -40,7 +40,7 @@ def test_every_overlay_is_the_formulas(start, change):
 
 
 def test_a_level_zigzag_has_the_pixels_computed_by_hand():
-    # From column 2, row 13 the first stroke goes a row down each column: row 14 in column 3, the peak at 15 in column 4.
+    # From column 2, row 13 the first stroke goes a row down each column: row 14 in column 3, the peak in column 4.
     # A pixel one row off it has brightness 1 + ln(1 - 1/2.3) = 0.4295, one two rows off 1 + ln(1 - 2/2.3) < 0.
     overlay = zigzag_overlays()[13, 5]
     one_off = round(255 * (1 + math.log(1 - 1 / 2.3)))
@@ -59,7 +59,7 @@ def test_an_image_gets_the_sum_clipped_at_white():
     drawn = zigzag(images, np.random.default_rng(7))
     replay = np.random.default_rng(7)
     starts, changes = replay.integers(27, size=40), replay.integers(10, size=40)
-    for image, corrupted, start, change in zip(images, drawn, starts, changes):
+    for image, corrupted, start, change in zip(images, drawn, starts, changes, strict=True):
         np.testing.assert_array_equal(corrupted, reference(image, start, start + change - 5))
 
 

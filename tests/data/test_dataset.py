@@ -15,7 +15,9 @@ def test_groups_are_numbered_row_by_row():
     assert (THREE_BY_TWO.num_classes, THREE_BY_TWO.num_subgroups, THREE_BY_TWO.num_groups) == (3, 2, 6)
 
 
-@pytest.mark.parametrize("label, subgroup, message", [(3, 0, "label 3"), (-1, 0, "label -1"), (0, 2, "subgroup 2")])
+@pytest.mark.parametrize(
+    "label, subgroup, message", [(3, 0, "label 3"), (-1, 0, "label -1"), (0, 2, "subgroup 2")]
+)
 def test_a_group_outside_the_data_set_is_an_error(label, subgroup, message):
     with pytest.raises(ValueError, match=message):
         THREE_BY_TWO.group_index(label, subgroup)

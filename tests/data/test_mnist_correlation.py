@@ -33,7 +33,9 @@ TRAIN_DIGITS, TEST_DIGITS = labels("train-labels-idx1-ubyte.gz"), labels("t10k-l
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def records(folder, split):
@@ -101,7 +103,12 @@ def test_a_sample_is_a_part_of_the_full_split():
         ([9900, 100, 100, 9900], 20000, 1, [9900, 100, 100, 9900]),
         ([10, 10, 10], 11, 1, [4, 4, 3]),  # remainders are equal: the first groups get them
         ([60, 25, 15], 10, 1, [6, 3, 1]),  # 6, 2.5, 1.5
-        ([100, 8, 2], 22, 4, [16, 4, 2]),  # 2 of the third are all it has; then 20 over 100 + 8 leaves the second 1.48
+        (
+            [100, 8, 2],
+            22,
+            4,
+            [16, 4, 2],
+        ),  # 2 of the third are all it has; then 20 over 100 + 8 leaves the second 1.48
         ([5, 5], 10, 7, [5, 5]),
     ],
 )
@@ -118,7 +125,10 @@ def test_sample_counts(counts, size, smallest, expected):
         ('{"class_size": 50, "p": 0.98}', "leave a group of validation empty"),
         ('{"train_size": 20001}', "train_size 20001 is more than the 20000 records"),
         ('{"test_size": 20001}', "test_size 20001 is more than the 20000 records"),
-        ('{"train_size": 300, "min_group_size": 100}', "train_size 300 is too small for min_group_size 100: needs 400"),
+        (
+            '{"train_size": 300, "min_group_size": 100}',
+            "train_size 300 is too small for min_group_size 100: needs 400",
+        ),
         ('{"train": 3}', "train"),
         ('{"train_size": 2000.5}', "train_size"),
     ],
@@ -131,7 +141,9 @@ def test_impossible_settings_are_refused(text, message):
 def test_the_records_are_the_digits_with_and_without_zigzag(small):
     checksums = idx.read_checksums(DIGITS / "SHA256SUMS")
     pixels = {
-        source: idx.read_images(DIGITS / f"{name}-images-idx3-ubyte.gz", checksums[f"{name}-images-idx3-ubyte.gz"])
+        source: idx.read_images(
+            DIGITS / f"{name}-images-idx3-ubyte.gz", checksums[f"{name}-images-idx3-ubyte.gz"]
+        )
         for source, name in (("train", "train"), ("test", "t10k"))
     }
     digits = {"train": TRAIN_DIGITS, "test": TEST_DIGITS}
@@ -180,9 +192,23 @@ def test_a_seed_fixes_every_byte_and_another_changes_them(small, tmp_path):
     build(SMALL, 1, tmp_path / "again")
     build(SMALL, 2, tmp_path / "other")
     assert files(tmp_path / "again") == files(small)
-    assert files(tmp_path / "other")["train/data-00000-of-00001.tfrecord.gz"] != (
-        files(small)["train/data-00000-of-00001.tfrecord.gz"]
+    assert (
+        files(tmp_path / "other")["train/data-00000-of-00001.tfrecord.gz"]
+        != (files(small)["train/data-00000-of-00001.tfrecord.gz"])
     )
+
+
+def test_another_seed_draws_another_zigzag_over_a_digit(tmp_path):
+    drawn = []
+    for seed in (1, 2):
+        build(SMALL.model_copy(update={"test_size": 1000}), seed, tmp_path / str(seed))
+        drawn.append(
+            {r.example_id: r.image for r in records(tmp_path / str(seed), "test") if r.subgroup == 1}
+        )
+    shared = drawn[0].keys() & drawn[1].keys()
+    assert len(shared) > 10
+    # 1 in 270 zigzags is the same by chance.
+    assert sum(drawn[0][example_id] != drawn[1][example_id] for example_id in shared) > 0.9 * len(shared)
 
 
 def test_shards_split_the_records(tmp_path, monkeypatch, small):

@@ -52,7 +52,10 @@ def test_serialized_bytes_sort_the_features():
     "feature, message",
     [
         (None, "record 'train-7': feature 'label' is missing"),
-        (tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"1"])), "must be int64_list, found bytes_list"),
+        (
+            tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"1"])),
+            "must be int64_list, found bytes_list",
+        ),
         (tf.train.Feature(int64_list=tf.train.Int64List(value=[1, 2])), "must have one value, found 2"),
         (tf.train.Feature(), "found no value"),
     ],
@@ -107,7 +110,8 @@ def test_decode_image_gives_the_pixels_in_a_graph():
 @pytest.mark.parametrize("shape, found", [((3, 2, 1), r"\[3,2,1\]"), ((2, 3, 3), r"\[2,3,3\]")])
 def test_an_image_of_another_shape_is_an_error_that_has_both(shape, found):
     decode = tf.function(lambda encoded: schema.decode_image(encoded, DATASET))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{found} is not compatible with expected shape \[2,3,1\]"):
+    message = rf"{found} is not compatible with expected shape \[2,3,1\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         decode(tf.constant(png(np.zeros(shape, np.uint8))))
 
 

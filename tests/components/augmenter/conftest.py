@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_patching.data import schema
-from model_patching.data.dataset import Dataset
 from model_patching.data.schema import Record
 
 

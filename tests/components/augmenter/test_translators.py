@@ -32,7 +32,12 @@ def names(plan, folder):
 def test_with_two_subgroups_every_image_goes_through_both(tmp_path):
     model = describe(tmp_path / "m", [[0, 1], [1, 0]])
     both = ["1_to_0", "0_to_1"]
-    assert names(plan_translators([model], TWO), model) == {(0, 0): both, (0, 1): both, (1, 0): both, (1, 1): both}
+    assert names(plan_translators([model], TWO), model) == {
+        (0, 0): both,
+        (0, 1): both,
+        (1, 0): both,
+        (1, 1): both,
+    }
 
 
 def test_with_three_an_image_takes_its_own_pair_or_the_first_into_its_subgroup(tmp_path):

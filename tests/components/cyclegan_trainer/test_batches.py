@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.cyclegan_trainer.batches import BalancedImages
 
 COUNTS = [[5, 40], [3, 1], [2, 9]]  # subgroup 1: examples 5-44 of class 0, 48 of class 1, 51-59 of class 2
@@ -48,5 +49,7 @@ def test_the_seed_alone_decides(images):
 
 
 def test_an_empty_group_is_named(make_arrays, make_dataset):
-    with pytest.raises(ValueError, match="^group 'c1 / s1' has no example in the training split: its translators"):
+    with pytest.raises(
+        ValueError, match="^group 'c1 / s1' has no example in the training split: its translators"
+    ):
         BalancedImages(make_arrays([[5, 4], [3, 0]]), make_dataset(2, 2, (2, 2, 1)), 1)

@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.cyclegan_trainer.cyclegan import ConstantThenLinear, CycleGAN
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 
@@ -70,7 +71,7 @@ def test_losses_are_those_of_before_the_update(images):
     expected["discriminator"] = discriminator_losses(
         gan, *images, gan.backward(images[1]), gan.forward(images[0])
     )
-    found = tf.function(gan.train_step)(*images, tf.constant([1, 2]))
+    found = gan.train_step(*images, tf.constant([1, 2]))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].numpy() == pytest.approx(value.numpy(), rel=1e-4), name
@@ -80,14 +81,13 @@ def test_losses_are_those_of_before_the_update(images):
 
 def test_discriminators_learn_from_past_fakes(images):
     gan = cyclegan()
-    step = tf.function(gan.train_step)
-    step(*images, tf.constant([1, 2]))  # fills the buffers
+    gan.train_step(*images, tf.constant([1, 2]))  # fills the buffers
     swapped = 0
     for number in range(4):
         fakes = gan.backward(images[1]), gan.forward(images[0])
         before = [buffer.images.numpy() for buffer in (gan.source_replay, gan.target_replay)]
         networks = numpy_of(gan.discriminator_variables)
-        loss = step(*images, tf.constant([3, number]))["discriminator"]
+        loss = gan.train_step(*images, tf.constant([3, number]))["discriminator"]
 
         # What the discriminators saw is what was there or came in, and isn't there any more.
         past = []
@@ -130,7 +130,7 @@ def test_each_update_moves_its_own_networks_along_its_own_gradient(images):
     ):
         gradients = [gradient.numpy() for gradient in tape.gradient(loss, variables)]
         checked.append((variables, numpy_of(variables), gradients, rate))
-    tf.function(gan.train_step)(*images, tf.constant([1, 2]))
+    gan.train_step(*images, tf.constant([1, 2]))
 
     for variables, before, gradients, rate in checked:
         for variable, start, gradient in zip(variables, before, gradients, strict=True):
@@ -158,9 +158,10 @@ def test_the_seed_decides_the_step(images):
     results = []
     for seed in (1, 1, 2):
         gan = cyclegan(seed)
-        losses = tf.function(gan.train_step)(*images, tf.constant([seed, 2]))
+        losses = gan.train_step(*images, tf.constant([seed, 2]))
         results.append(
-            [loss.numpy() for loss in losses.values()] + numpy_of(gan.generator_variables + gan.discriminator_variables)
+            [loss.numpy() for loss in losses.values()]
+            + numpy_of(gan.generator_variables + gan.discriminator_variables)
         )
     assert all(np.array_equal(a, b) for a, b in zip(results[0], results[1], strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(results[0][:5], results[2][:5], strict=True))
@@ -180,23 +181,28 @@ def test_no_two_networks_start_alike():
 
 
 def test_learns_to_undo_a_translation():
-    """Source: noise. Target: the same kind of noise with a bright square."""
+    """Source: an even grey, darker or lighter. Target: the same with a white square."""
     generator = np.random.default_rng(0)
-    gan = CycleGAN(
-        SHAPE,
-        CycleGANTrainerSettings(
-            generator_filters=(8, 16), discriminator_filters=(8, 16), steps=80, batch_size=8,
-            generator_learning_rate=2e-3, discriminator_learning_rate=1e-3,
-        ),
-        seed=0,
+    settings = CycleGANTrainerSettings(
+        generator_filters=(8, 16),
+        discriminator_filters=(8, 16),
+        steps=400,
+        batch_size=8,
+        generator_learning_rate=5e-3,
+        discriminator_learning_rate=1e-3,
     )
+    gan = CycleGAN(SHAPE, settings, seed=0)
     step = tf.function(gan.train_step)
     cycle = []
-    for number in range(40):
-        source, target = generator.uniform(-1, 0, (2, 8, *SHAPE)).astype(np.float32)
+    for number in range(100):
+        source, target = (
+            np.repeat(generator.uniform(-1, 0, (2, 8, 1, 1, 1)), 8, 2).repeat(8, 3).astype(np.float32)
+        )
         target[:, 2:5, 2:5] = 1.0
         cycle.append(float(step(tf.constant(source), tf.constant(target), tf.constant([0, number]))["cycle"]))
-    assert np.mean(cycle[-5:]) < 0.5 * np.mean(cycle[:5])
+    # Giving back the same image whatever came in leaves an error of 1/4 in each direction.
+    assert np.mean(cycle[:5]) > 0.5
+    assert np.mean(cycle[-5:]) < 0.25
 
 
 def test_learning_rate_is_constant_and_then_falls_to_zero():

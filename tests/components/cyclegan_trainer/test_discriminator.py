@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from model_patching.components.cyclegan_trainer.discriminator import discriminator
 
 

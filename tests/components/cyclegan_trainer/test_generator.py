@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.cyclegan_trainer.generator import generator
 
 
@@ -41,7 +42,9 @@ def test_translates_each_image_alone(training):
 def test_no_image_is_erased_where_the_bottom_is_one_pixel(filters):
     # Three halvings of 8 leave 1×1, where instance normalization would turn everything into zero.
     model = strong(generator((8, 8, 1), filters, 0, "g"))
-    skipless = tf.keras.Model(model.input, [layer.output for layer in model.layers if "conv2d" in layer.name][:-1])
+    skipless = tf.keras.Model(
+        model.input, [layer.output for layer in model.layers if "conv2d" in layer.name][:-1]
+    )
     bottom = skipless(images(2, (8, 8, 1)))[len(filters) - 1].numpy()
     norms = [layer for layer in model.layers if "group_normalization" in layer.name]
     assert not np.allclose(bottom[0], bottom[1])
@@ -61,7 +64,8 @@ def test_pads_with_black_and_crops_back():
 
 def test_the_seed_decides_the_weights():
     first, again, other = (
-        generator((8, 8, 1), (4, 8, 8), seed, f"g{number}").get_weights() for number, seed in enumerate((1, 1, 2))
+        generator((8, 8, 1), (4, 8, 8), seed, f"g{number}").get_weights()
+        for number, seed in enumerate((1, 1, 2))
     )
     kernels = [i for i, weights in enumerate(first) if weights.ndim == 4]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

@@ -1,5 +1,6 @@
 import pytest
 import tensorflow as tf
+
 from model_patching.components.cyclegan_trainer.losses import (
     cycle_loss,
     discriminator_loss,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.cyclegan_trainer.replay_buffer import ReplayBuffer
 
 SHAPE = (2, 3, 1)
@@ -39,25 +40,25 @@ def test_afterwards_images_only_change_places(size):
     """4 doesn't divide 6: the second query fills what is free, and its other images meet stored ones."""
     given_back = []
     for new, returned, before, after in queries(ReplayBuffer(6, SHAPE), 40, size):
+        into_free = [value for value in new if value in after and value in returned]
+        assert len(into_free) == min(size, 6 - len(before))
         # What was there and what came in is just what is there and what went out.
-        assert sorted(returned + after) == sorted(
-            before + new + (new if len(before) + size <= 6 else after_fill(before, after, new, returned))
-        )
+        assert sorted(returned + after) == sorted(before + new + into_free)
         for mine, its in zip(new, returned, strict=True):
             assert its == mine or its in before
         given_back += [value for value in returned if value not in new]
+    assert len(given_back) > 20 * size / 2
     assert len(set(given_back)) == len(given_back)  # a stored image is given back once
-
-
-def after_fill(before, after, new, returned):
-    """Images that took a free place in a full buffer: they are there, and were given back too."""
-    return sorted(set(after) & set(new) & set(returned))
 
 
 def test_half_of_the_images_change_places():
     buffer = ReplayBuffer(10, SHAPE)
-    kept = [r == n for new, returned, before, _ in queries(buffer, 205, 2) if len(before) == 10
-            for n, r in zip(new, returned, strict=True)]
+    kept = [
+        its == mine
+        for new, returned, before, _ in queries(buffer, 205, 2)
+        if len(before) == 10
+        for mine, its in zip(new, returned, strict=True)
+    ]
     # 400 throws: the standard deviation of the share is 2.5 %.
     assert len(kept) == 400 and np.mean(kept) == pytest.approx(0.5, abs=0.1)
 

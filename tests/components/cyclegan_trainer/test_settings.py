@@ -1,6 +1,7 @@
 import pytest
-from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from pydantic import ValidationError
+
+from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 
 
 def test_round_trip():

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import tensorflow as tf
+
 from model_patching.components.cyclegan_trainer.sheet import draw_sheet, sheet_images
 
 

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+
 from model_patching.components.cyclegan_trainer import train as train_module
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.components.cyclegan_trainer.train import train
-from PIL import Image
 
 SHAPE = (8, 8, 1)
 SETTINGS = {
@@ -24,18 +25,23 @@ LOSSES = {"generator", "adversarial", "cycle", "identity", "discriminator"}
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, make_dataset, write_records, toy_records, notes):
-    """Trains on toy images; returns where the results are, and the generators that were exported."""
+    """Trains on toy images; returns where the results are, and the generators that were to be exported.
+
+    A quick run builds no graph and exports nothing.
+    """
     runs = []
 
-    def do(counts=((2, 9), (3, 1)), shape=SHAPE, seed=1, **changes):
+    def do(counts=((2, 9), (3, 1)), shape=SHAPE, seed=1, quick=False, **changes):
         folder = tmp_path / f"run-{len(runs)}"
         runs.append(folder)
         exported = {}
 
         def spy(output_dir, translators, description):
             exported.update(translators)
-            return export(output_dir, translators, description)
+            if not quick:
+                export(output_dir, translators, description)
 
+        tf.config.run_functions_eagerly(quick)
         with monkeypatch.context() as patch:
             patch.setattr(train_module, "export_translators", spy)
             train(
@@ -50,7 +56,8 @@ def run(tmp_path, monkeypatch, make_dataset, write_records, toy_records, notes):
         return SimpleNamespace(model=folder / "model", model_run=folder / "model_run", generators=exported)
 
     export = train_module.export_translators
-    return do
+    yield do
+    tf.config.run_functions_eagerly(False)
 
 
 def assert_served_as_trained(result, shape):
@@ -81,7 +88,11 @@ def test_two_subgroups(run, notes):
     record = json.loads((result.model_run / "training.json").read_text())
     assert record["method"] == "cyclegan"
     assert record["settings"]["steps"] == 5 and record["settings"]["generator_filters"] == [4, 8]
-    assert [(point["pair"], point["step"]) for point in record["history"]] == [([0, 1], 2), ([0, 1], 4), ([0, 1], 5)]
+    assert [(point["pair"], point["step"]) for point in record["history"]] == [
+        ([0, 1], 2),
+        ([0, 1], 4),
+        ([0, 1], 5),
+    ]
     for point in record["history"]:
         assert set(point) == {"pair", "step", "seconds"} | LOSSES
         assert all(np.isfinite(point[name]) and point[name] > 0 for name in LOSSES)
@@ -119,17 +130,21 @@ def test_three_subgroups_in_color(run):
 
 
 def test_the_seed_decides_the_weights(run):
-    first, again, other = (run(seed=seed, steps=3).generators for seed in (7, 7, 8))
+    first, again = (run(seed=7, steps=3).generators for _ in range(2))
+    other, its_first = (run(seed=seed, steps=1, quick=True).generators for seed in (8, 7))
     for pair, generator in first.items():
         for one, two in zip(generator.get_weights(), again[pair].get_weights(), strict=True):
             assert np.array_equal(one, two)
-        assert not np.array_equal(generator.get_weights()[0], other[pair].get_weights()[0])
+        # One step moves a weight by 2e-4; those of two seeds are some 2e-2 apart.
+        kernels = [generators[pair].get_weights()[0] for generators in (its_first, first, other)]
+        assert kernels[1] == pytest.approx(kernels[0], abs=1e-3)
+        assert abs(kernels[2] - kernels[0]).max() > 1e-2
 
 
 def test_a_loss_that_is_not_finite(run):
     message = "^the .* loss is .* at step 2: try lower learning rates$"
     with pytest.raises(ValueError, match=message) as error:
-        run(generator_learning_rate=1e30, discriminator_learning_rate=1e30)
+        run(generator_learning_rate=1e30, discriminator_learning_rate=1e30, quick=True)
     assert "\n" not in str(error.value)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.robust_trainer.batches import group_balanced, proportional, require_every_group
 
 COUNTS = [[5, 1, 2], [3, 4, 1]]  # examples 0-4, 5, 6-7, 8-10, 11-14, 15

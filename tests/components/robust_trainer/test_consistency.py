@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_patching.components.robust_trainer.consistency import camel_consistency, kl_divergence
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import entropy
+
+from model_patching.components.robust_trainer.consistency import camel_consistency, kl_divergence
 
 
 def logs(*distributions):

@@ -1,5 +1,6 @@
 import pytest
 import tensorflow as tf
+
 from model_patching.components.robust_trainer.erm import erm_loss
 
 

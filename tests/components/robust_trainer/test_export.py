@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.robust_trainer.export import export_classifier
 from model_patching.components.robust_trainer.small_cnn import small_cnn
 from model_patching.data import schema

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.robust_trainer.group_dro import GroupDRO
 
 # With an adjustment of 1 the penalties 1 / sqrt(n) are .5, .25, .2 and .1.

@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import log_softmax, rel_entr, softmax
+
 from model_patching.components.robust_trainer.objective import Objective, cross_entropy
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
-from scipy.special import log_softmax, rel_entr, softmax
 
 CLASSES, SUBGROUPS, BATCH = 2, 3, 4
 COUNT = np.array([[10, 200, 30], [40, 5, 60]])

@@ -1,5 +1,6 @@
 import keras
 import pytest
+
 from model_patching.components.robust_trainer import precision
 from model_patching.components.robust_trainer.precision import (
     building_with,

@@ -1,6 +1,7 @@
 import pytest
-from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from pydantic import ValidationError
+
+from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 
 
 def test_round_trip():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from model_patching.components.robust_trainer.precision import building_with
 from model_patching.components.robust_trainer.small_cnn import small_cnn
 
@@ -15,7 +16,9 @@ def test_layers_and_parameters():
 
 @pytest.mark.parametrize("shape, classes", [((28, 28, 1), 2), ((16, 21, 3), 5)])
 def test_gives_logits(shape, classes):
-    logits = small_cnn(shape, classes, 0)(np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype(np.float32))
+    logits = small_cnn(shape, classes, 0)(
+        np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype(np.float32)
+    )
     assert logits.shape == (4, classes)
     assert (abs(logits.numpy().sum(axis=1) - 1) > 1e-3).all()  # not yet through a softmax
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.components.robust_trainer import validation
 from model_patching.components.robust_trainer.validation import Scorer
 

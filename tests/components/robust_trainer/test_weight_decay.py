@@ -1,5 +1,6 @@
 import keras
 import pytest
+
 from model_patching.components.robust_trainer.weight_decay import weight_decay
 
 
