@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_patching.components.cyclegan_trainer.generator import generator
+from model_patching.components.cyclegan_trainer.generator import generator, instance_normalization
 
 
 def images(count, shape):
@@ -36,6 +36,14 @@ def test_translates_each_image_alone(training):
     alone = np.concatenate([model(batch[i : i + 1], training=training).numpy() for i in range(4)])
     assert together == pytest.approx(alone, abs=1e-5)
     assert np.array_equal(together, model(batch, training=not training).numpy())
+
+
+def test_instance_normalization_is_over_the_pixels_of_a_channel():
+    image = tf.keras.Input((5, 4, 3))
+    layer = tf.keras.Model(image, instance_normalization(image))
+    batch = np.random.default_rng(0).normal([1, -20, 300], [1, 5, 40], (2, 5, 4, 3)).astype(np.float32)
+    mean, std = batch.mean(axis=(1, 2), keepdims=True), batch.std(axis=(1, 2), keepdims=True)
+    assert layer(batch).numpy() == pytest.approx((batch - mean) / std, abs=1e-3)
 
 
 @pytest.mark.parametrize("filters", [(4, 8), (4, 8, 16)])
