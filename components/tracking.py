@@ -98,14 +98,13 @@ class WandbTracker:
 
 
 def open_tracker(
-    settings: TrackingSettings, name: str, group: str, config: Mapping[str, Any], directory: str | Path
+    settings: TrackingSettings, name: str, config: Mapping[str, Any], directory: str | Path
 ) -> Tracker:
     """Opens a run in the tracker. Never raises.
 
     Args:
         settings: mode and project.
-        name: of the run: the node's id.
-        group: what the runs of one pipeline run share: its run id.
+        name: of the run: the node's id. WANDB_RUN_GROUP, where it is set, ties the nodes of a pipeline run together.
         config: settings to show beside the run.
         directory: where the tracker may write; its files go to `wandb/` in it.
 
@@ -124,7 +123,6 @@ def open_tracker(
         run = wandb.init(
             project=settings.project,
             name=name,
-            group=group,
             config=dict(config),
             dir=str(directory),
             mode=mode,

@@ -34,9 +34,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     dataset = config.data.description
     common = {"dataset": dataset, "tracking": config.tracking, "seed": config.seed}
 
-    splits = [
-        example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.tfrecord.gz") for split in SPLITS
-    ]
+    splits = [example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.tfrecord.gz") for split in SPLITS]
     example_gen = ImportExampleGen(
         input_base=config.records_dir, input_config=example_gen_pb2.Input(splits=splits)
     ).with_id("ExampleGen")

@@ -1,6 +1,7 @@
 """One run of a pipeline as a person sees it, whichever way it was started."""
 
 import logging
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +69,7 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
         from model_patching.pipelines.pipeline import create_pipeline
         from model_patching.pipelines.runner import LocalRunner
 
+    os.environ["WANDB_RUN_GROUP"] = run_id
     pipeline = create_pipeline(config)
     logging.basicConfig(
         filename=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True

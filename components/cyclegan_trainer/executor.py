@@ -16,7 +16,7 @@ from model_patching.data.dataset import Dataset
 class Executor(base_executor.BaseExecutor):
     """Executor of `CycleGANTrainer`."""
 
-    def Do(  # noqa: N802, the name is TFX's
+    def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
         output_dict: dict[str, list[types.Artifact]],
@@ -37,11 +37,9 @@ class Executor(base_executor.BaseExecutor):
         tracking = TrackingSettings.model_validate_json(exec_properties["tracking"])
         train_dir = artifact_utils.get_split_uri(input_dict["examples"], "train")
         model_run_dir = artifact_utils.get_single_uri(output_dict["model_run"])
-        context = self._context
         tracker = open_tracker(
             tracking,
             name="CycleGANTrainer",
-            group=(context and context.pipeline_run_id) or "",
             config=settings.model_dump(mode="json"),
             directory=model_run_dir,
         )

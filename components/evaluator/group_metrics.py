@@ -59,7 +59,9 @@ def group_metrics(
         return GroupMetrics(accuracy, np.nan, None, np.full(len(count), np.nan), np.nan, np.nan)
 
     label, subgroup = np.unravel_index(np.nanargmin(accuracy), accuracy.shape)
-    gap = np.array([np.ptp(row[has]) if has.sum() > 1 else np.nan for row, has in zip(accuracy, seen)])
+    gap = np.array(
+        [np.ptp(row[has]) if has.sum() > 1 else np.nan for row, has in zip(accuracy, seen, strict=True)]
+    )
     weight = np.where(seen, weight, 0)
     return GroupMetrics(
         accuracy=accuracy,

@@ -26,7 +26,6 @@ def run_fn(fn_args: FnArgs) -> None:
     tracker = open_tracker(
         TrackingSettings.model_validate_json(custom["tracking"]),
         name=custom["node_id"],
-        group="",
         config=settings.model_dump(mode="json"),
         directory=fn_args.model_run_dir,
     )

@@ -37,12 +37,19 @@ def use(tracker: Tracker) -> None:
 def track(directory: Path, mode: str = "auto") -> None:
     """Opens a tracker and uses it."""
     settings = TrackingSettings.model_validate_json(f'{{"mode": "{mode}"}}')
-    use(open_tracker(settings, "RobustTrainer", "run-1", {"epochs": 2}, directory))
+    use(open_tracker(settings, "RobustTrainer", {"epochs": 2}, directory))
+
+
+def test_the_nodes_of_a_pipeline_run_are_one_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "20260101-run")
+    tracker = open_tracker(TrackingSettings(mode="offline"), "A", {}, tmp_path)
+    assert tracker._run.group == "20260101-run"
+    tracker.finish()
 
 
 def test_two_trackers_at_once(tmp_path: Path):
-    first = open_tracker(TrackingSettings(mode="offline"), "A", "run", {}, tmp_path)
-    second = open_tracker(TrackingSettings(mode="offline"), "B", "run", {}, tmp_path)
+    first = open_tracker(TrackingSettings(mode="offline"), "A", {}, tmp_path)
+    second = open_tracker(TrackingSettings(mode="offline"), "B", {}, tmp_path)
     use(first)
     use(second)
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
@@ -68,11 +75,11 @@ def test_a_user_who_is_logged_in_is_online(tmp_path: Path, monkeypatch: pytest.M
     modes = []
     monkeypatch.setattr(wandb, "init", lambda **arguments: modes.append(arguments["mode"]))
     (tmp_path / "home" / ".netrc").write_text(f"machine api.wandb.ai\n  login user\n  password {'a' * 40}\n")
-    open_tracker(TrackingSettings(), "A", "run", {}, tmp_path)
+    open_tracker(TrackingSettings(), "A", {}, tmp_path)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")  # the key is for another server
-    open_tracker(TrackingSettings(), "A", "run", {}, tmp_path)
+    open_tracker(TrackingSettings(), "A", {}, tmp_path)
     monkeypatch.setenv("WANDB_API_KEY", "b" * 40)
-    open_tracker(TrackingSettings(), "A", "run", {}, tmp_path)
+    open_tracker(TrackingSettings(), "A", {}, tmp_path)
     assert modes == ["online", "offline", "online"]
 
 

@@ -13,13 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from model_patching.data.mnist_correlation import DATASET
 from model_patching.data.schema import decode_image, deserialize, read_records
 
 REPOSITORY = Path(__file__).parents[2]
 TOY = Path(__file__).parent / "toy.yaml"
 BIN = Path(sys.executable).parent
-BEFORE_PATCHES = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "BaselineTrainer", "CycleGANTrainer"]
+BEFORE_PATCHES = [
+    "ExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "BaselineTrainer",
+    "CycleGANTrainer",
+]
 FROM_PATCHES_ON = ["Augmenter", "RobustTrainer", "Evaluator", "SubgroupReport", "Pusher"]
 
 
@@ -30,7 +38,9 @@ class Workspace:
         self.folder = folder
         self.source = folder / "source" / "model_patching"
         for part in ("data", "components", "pipelines"):
-            shutil.copytree(REPOSITORY / part, self.source / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                REPOSITORY / part, self.source / part, ignore=shutil.ignore_patterns("__pycache__")
+            )
         self.environment = {
             **os.environ,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -43,7 +53,13 @@ class Workspace:
     def run(self, *command: str) -> subprocess.CompletedProcess:
         """Runs a command to its end; output as text."""
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=400, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
         )
 
     @property
@@ -86,7 +102,9 @@ def serve(model: Path, endpoint: str, argument: str, values: list[bytes]) -> np.
 
 def test_the_run_says_one_line_a_node_and_nothing_else_gets_through(workspace):
     output = workspace.first.stdout
-    assert node_lines(output) == dict.fromkeys(["MNIST-Correlation", *BEFORE_PATCHES, *FROM_PATCHES_ON], "ran")
+    assert node_lines(output) == dict.fromkeys(
+        ["MNIST-Correlation", *BEFORE_PATCHES, *FROM_PATCHES_ON], "ran"
+    )
     assert workspace.first.stderr == ""
     assert "\x1b" not in output
     assert "odd / zigzag" in output and "blessed" in output
@@ -132,7 +150,11 @@ def test_every_training_record_is_materialized_once_with_a_rendition_in_each_sub
     by_id = {record.example_id: record for record in source}
     for record in patched:
         original = by_id[record.example_id]
-        assert (record.image, record.label, record.subgroup) == (original.image, original.label, original.subgroup)
+        assert (record.image, record.label, record.subgroup) == (
+            original.image,
+            original.label,
+            original.subgroup,
+        )
         assert len(record.patched_images) == 2
         for image in record.patched_images:
             assert decode_image(tf.constant(image), DATASET).shape == (28, 28, 1)
@@ -145,7 +167,9 @@ def test_the_renditions_are_the_translators(workspace):
         loaded = tf.saved_model.load(str(translators / name))
         images = tf.stack([decode_image(tf.constant(record.image), DATASET) for record in patched])
         expected = loaded.serve(tf.cast(images, tf.float32) / 127.5 - 1).numpy()
-        found = np.stack([decode_image(tf.constant(record.patched_images[subgroup]), DATASET) for record in patched])
+        found = np.stack(
+            [decode_image(tf.constant(record.patched_images[subgroup]), DATASET) for record in patched]
+        )
         # Half a grey level of rounding, and a hair for other batch sizes.
         np.testing.assert_allclose(found / 127.5 - 1, expected, atol=0.51 / 127.5)
 
@@ -170,9 +194,7 @@ def test_an_edited_source_reruns_its_node_and_what_follows_and_a_missed_gate_pus
     edited = workspace.source / "components" / "augmenter" / "augment.py"
     edited.write_text(edited.read_text() + "\n# edited\n")
     pushed_before = list((workspace.root / "serving").iterdir())
-    run = workspace.run(
-        "model-patching", "run", str(TOY), "--set", "evaluation.min_worst_group_accuracy=1.0"
-    )
+    run = workspace.run("model-patching", "run", str(TOY), "--set", "evaluation.min_worst_group_accuracy=1.0")
     assert run.returncode == 3, run.stdout + run.stderr
     assert node_lines(run.stdout) == {
         **dict.fromkeys(BEFORE_PATCHES, "cached"),
@@ -185,7 +207,9 @@ def test_an_edited_source_reruns_its_node_and_what_follows_and_a_missed_gate_pus
 
 def test_a_seed_gives_the_same_figures_again(workspace):
     """The last run trained the classifier anew, from patches that were made anew."""
-    reports = sorted((workspace.root / "SubgroupReport" / "report").iterdir(), key=lambda path: int(path.name))
+    reports = sorted(
+        (workspace.root / "SubgroupReport" / "report").iterdir(), key=lambda path: int(path.name)
+    )
     first, last = (json.loads((report / "summary.json").read_text()) for report in (reports[0], reports[-1]))
     assert reports[0] != reports[-1]
     assert last["groups"] == first["groups"]

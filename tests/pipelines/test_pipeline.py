@@ -1,9 +1,10 @@
 """Which nodes a configuration asks for, and what is wired to what."""
 
 import pytest
+from tfx.dsl.compiler.compiler import Compiler
+
 from model_patching.pipelines.config import load_config, preset_names
 from model_patching.pipelines.pipeline import create_pipeline
-from tfx.dsl.compiler.compiler import Compiler
 
 STANDARD = {"ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator"}
 CLOSING = {"Evaluator", "SubgroupReport", "Pusher"}

@@ -29,7 +29,7 @@ def examples(tmp_path_factory):
     images = random.integers(0, 256, [len(labels), 4, 4, 1]).astype(np.uint8)
     path = tmp_path_factory.mktemp("examples") / "data.tfrecord.gz"
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for index, (image, label, subgroup) in enumerate(zip(images, labels, subgroups)):
+        for index, (image, label, subgroup) in enumerate(zip(images, labels, subgroups, strict=True)):
             png = tf.io.encode_png(image).numpy()
             writer.write(schema.serialize(schema.Record(png, int(label), int(subgroup), f"test-{index}")))
     return path, images, labels, subgroups
@@ -89,7 +89,7 @@ def analysis(examples, models, tmp_path_factory):
 def _group_accuracies(examples, probabilities):
     """{(label, subgroup): accuracy} of the groups that have examples."""
     _, _, labels, subgroups = examples
-    groups = sorted(set(zip(labels.tolist(), subgroups.tolist())))
+    groups = sorted(set(zip(labels.tolist(), subgroups.tolist(), strict=True)))
     right = probabilities.argmax(1) == labels
     return {(y, z): right[(labels == y) & (subgroups == z)].mean() for y, z in groups}
 
