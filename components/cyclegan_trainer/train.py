@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 from PIL import Image
 
@@ -45,7 +44,6 @@ def train(
     Raises:
         ValueError: a group without training examples, a record that can't be read, or a loss that isn't finite.
     """
-    keras.utils.set_random_seed(seed)
     arrays = load_arrays(train_paths, dataset)
     sheets_dir = Path(model_run_dir) / "sheets"
     sheets_dir.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,12 @@
 """The small convolutional network for digits."""
 
+import itertools
+
 import keras
 from keras import layers
 
 SMALLEST = 16  # pixels a side: its two blocks leave one of them
+LAYERS_WITH_SEED = 9
 
 
 def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) -> keras.Model:
@@ -27,16 +30,22 @@ def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) ->
         raise ValueError(
             f"images of {height}×{width} are too small for the small CNN: it needs {SMALLEST}×{SMALLEST} or more"
         )
-    keras.utils.set_random_seed(seed)
+    # Every layer has a seed of its own. Without one, Keras takes it from Python's global random state, from which other
+    # threads of the process (Beam's, the tracker's) draw as well.
+    seeds = itertools.count(seed * LAYERS_WITH_SEED)
+
+    def initializer() -> keras.initializers.Initializer:
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
     image = keras.Input(image_shape)
     x = image
     for filters in (32, 64):
-        x = layers.Conv2D(filters, 3, activation="relu")(x)
-        x = layers.Conv2D(filters, 3, activation="relu")(x)
+        x = layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initializer())(x)
+        x = layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initializer())(x)
         x = layers.MaxPooling2D(2)(x)
-        x = layers.Dropout(0.25)(x)
+        x = layers.Dropout(0.25, seed=next(seeds))(x)
     x = layers.Flatten()(x)
-    x = layers.Dense(64, activation="relu")(x)
-    x = layers.Dropout(0.5)(x)
-    logits = layers.Dense(num_classes, dtype="float32")(x)
+    x = layers.Dense(64, activation="relu", kernel_initializer=initializer())(x)
+    x = layers.Dropout(0.5, seed=next(seeds))(x)
+    logits = layers.Dense(num_classes, kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(image, logits, name="small_cnn")

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -31,6 +32,15 @@ def test_the_seed_decides_the_weights_and_the_dropout():
     assert np.array_equal(kernels[0], kernels[1]) and np.array_equal(outputs[0], outputs[1])
     assert not np.array_equal(kernels[0], kernels[2])
     assert not np.array_equal(outputs[0], models[0](images, training=False))
+
+
+def test_other_draws_in_the_process_change_nothing():
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 1)).astype(np.float32)
+    outputs = []
+    for state in (1, 2):
+        keras.utils.set_random_seed(state)
+        outputs.append(small_cnn((16, 16, 1), 2, 7)(images, training=True).numpy())
+    assert np.array_equal(*outputs)
 
 
 def test_logits_are_float32_in_mixed_precision():
