@@ -124,7 +124,8 @@ def open_tracker(
             project=settings.project,
             name=name,
             config=dict(config),
-            dir=str(directory),
+            # W&B's own process writes there, and may have another working directory.
+            dir=str(Path(directory).resolve()),
             mode=mode,
             # Two training nodes may be open in one process.
             reinit="create_new",

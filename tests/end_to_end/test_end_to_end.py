@@ -49,6 +49,8 @@ class Workspace:
             "WANDB_MODE": "offline",
             "MODEL_PATCHING_PRESET": str(TOY),
         }
+        # Another test's tracker may still be there, and a user's run wouldn't find it.
+        self.environment.pop("WANDB_SERVICE", None)
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
         """Runs a command to its end; output as text."""
