@@ -61,7 +61,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         translator_model_runs = [cyclegan_trainer.outputs["model_run"]]
         training_examples = augmenter.outputs["examples"]
     trainer = robust_trainer("RobustTrainer", examples=training_examples, settings=config.training, **common)
-    # Nothing is trained on data that hasn't been looked at.
+    # Statistics and anomalies are there to be read before the long training.
     trainer.add_upstream_node(example_validator)
     nodes.append(trainer)
 

@@ -57,7 +57,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         missing = [split for split in settings.splits if split not in splits]
         if missing:
             raise ValueError(
-                f"augmenter.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}"
+                f"augmentation.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}"
             )
         plan = plan_translators([model.uri for model in input_dict["models"]], dataset)
 

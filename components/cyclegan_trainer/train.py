@@ -53,7 +53,14 @@ def train(
     pairs = list(itertools.combinations(range(dataset.num_subgroups), 2))
     for number, (source, target) in enumerate(pairs):
         cyclegan, curve = train_pair(
-            arrays, dataset, settings, seed * len(pairs) + number, (source, target), sheets_dir, tracker
+            arrays,
+            dataset,
+            settings,
+            seed * len(pairs) + number,
+            (source, target),
+            sheets_dir,
+            tracker,
+            number * settings.steps,
         )
         translators[source, target] = cyclegan.forward
         translators[target, source] = cyclegan.backward
@@ -79,8 +86,11 @@ def train_pair(
     pair: tuple[int, int],
     sheets_dir: Path,
     tracker: Tracker,
+    steps_before: int = 0,
 ) -> tuple[CycleGAN, list[dict]]:
     """Trains the CycleGAN between two subgroups.
+
+    The tracker counts its steps from `steps_before`: a tracker's run can't go back to an earlier step.
 
     Returns:
         The trained networks, and the losses every `log_every` steps.
@@ -112,13 +122,14 @@ def train_pair(
                     {"pair": list(pair), "step": step, "seconds": time.monotonic() - started, **values}
                 )
                 tracker.log(
-                    step, {f"{source_name}-{target_name}/{name}": value for name, value in values.items()}
+                    steps_before + step,
+                    {f"{source_name}-{target_name}/{name}": value for name, value in values.items()},
                 )
                 bar.advance(0, note=f"cycle {values['cycle']:.3f}")
             if step % settings.sheet_every == 0 or step == settings.steps:
                 sheet = draw_sheet(cyclegan, source_sheet, target_sheet)
                 Image.fromarray(sheet.squeeze()).save(sheets_dir / f"{pair[0]}-{pair[1]}-step{step:06d}.png")
-                tracker.image(step, f"{source_name}-{target_name}/sheet", sheet)
+                tracker.image(steps_before + step, f"{source_name}-{target_name}/sheet", sheet)
             bar.advance(1)
     return cyclegan, curve
 

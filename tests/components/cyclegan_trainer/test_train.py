@@ -114,7 +114,7 @@ def test_two_subgroups(run, notes):
     assert np.array_equal(np.asarray(Image.open(sheets[1])), notes.images[1][2][..., 0])
 
 
-def test_three_subgroups_in_color(run):
+def test_three_subgroups_in_color(run, notes):
     shape = (9, 7, 3)
     result = run(counts=((1, 2, 1), (2, 1, 1)), shape=shape, steps=2, sheet_every=2)
     assert list(result.generators) == [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)]
@@ -127,6 +127,8 @@ def test_three_subgroups_in_color(run):
     assert [path.name for path in sheets] == [f"{pair}-step000002.png" for pair in ("0-1", "0-2", "1-2")]
     assert [Image.open(path).size for path in sheets] == [(3 * 7, 6 * 9 + 4)] * 3
     assert Image.open(sheets[0]).mode == "RGB"
+    # A tracker's run can't go back to an earlier step: the pairs follow each other.
+    assert [step for step, _ in notes.points] == [2, 4, 6]
 
 
 def test_the_seed_decides_the_weights(run):
