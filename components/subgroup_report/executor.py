@@ -1,7 +1,6 @@
 """The TFX side of the SubgroupReport: artifacts in, `report.html` and `summary.json` out."""
 
 import os
-from importlib.metadata import version
 from typing import Any
 
 from tfx import types
@@ -17,12 +16,11 @@ from model_patching.components.subgroup_report.report import render
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
 from model_patching.components.subgroup_report.summary import build_summary, to_json
 from model_patching.components.subgroup_report.timings import read_timings
+from model_patching.components.versions import versions
 from model_patching.data.dataset import Dataset
 
 REPORT_FILE = "report.html"
 SUMMARY_FILE = "summary.json"
-
-_PACKAGES = ("model-patching", "tensorflow", "keras", "tensorflow-model-analysis", "tfx")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -61,7 +59,7 @@ class Executor(base_executor.BaseExecutor):
             evaluator=EvaluatorSettings.model_validate_json(exec_properties["evaluator_settings"]),
             blessed=_is_blessed(input_dict.get("blessing")),
             timings=timings,
-            versions={package: version(package) for package in _PACKAGES},
+            versions=versions(),
         )
         sheets = [
             sheet
