@@ -4,17 +4,20 @@
 PYTHON := $(shell for python in python3 python3.11 python3.12 python3.10 python3.13; do \
 	$$python -c '' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo test install lint lock clean
+.PHONY: help demo test test-slow install lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## */make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## */make \1	/p' Makefile
 
 demo: install  ## the whole pipeline on real handwritten digits, in minutes
 	@.venv/bin/model-patching run demo $(ARGS)
 
-test: install  ## the tests
-	@.venv/bin/python -m pytest $(ARGS)
+test: install  ## the tests, but for the slow ones
+	@.venv/bin/python -m pytest --ignore=tests/slow $(ARGS)
+
+test-slow: install  ## killed runs, Beam's runners, networks of full size, three subgroups: minutes
+	@.venv/bin/python -m pytest tests/slow $(ARGS)
 
 install:  ## .venv, from the lock that fits this machine
 	@$(or $(PYTHON),$(error No Python found: install Python 3.10 or newer)) requirements/install.py

@@ -2,13 +2,14 @@
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from model_patching.pipelines import config as configuration
 
-BAD_CONFIG = 2
+FAILED, BAD_CONFIG, BAD_ARGUMENT = 1, 2, 2
 
 main = typer.Typer(
     name="model-patching",
@@ -60,14 +61,53 @@ def run(
 @main.command()
 def presets() -> None:
     """List the presets."""
-    for name in configuration.preset_names():
-        typer.echo(f"{name:12} {configuration.preset_title(name)}")
+    names = configuration.preset_names()
+    width = max(len(name) for name in names)
+    for name in names:
+        typer.echo(f"{name:{width}}  {configuration.preset_title(name)}")
 
 
 @main.command()
 def config(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006, typer copies it
     """Print a preset's settings with every default, as YAML that `run` takes."""
     typer.echo(configuration.config_as_yaml(_load(preset, overrides, None)), nl=False)
+
+
+@main.command()
+def translate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a CycleGANTrainer's model.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="PNG or JPEG files.")],
+    target: Annotated[str, typer.Option("--to", metavar="SUBGROUP", help="Render them in this subgroup.")],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="SUBGROUP", help="They are of this subgroup; not needed if there are only two."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the results, <name>.<subgroup>.png.")
+    ] = Path("."),
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Scale images of another size to the model's.")
+    ] = False,
+) -> None:
+    """Render images in another subgroup.
+
+    Exit codes: 0 done, 1 a result can't be made or written, 2 an argument is wrong and nothing was written.
+    """
+    from model_patching.pipelines.translate_images import WrongArgument, translate_images
+
+    try:
+        translate_images(model, images, target, source, output, resize)
+    except WrongArgument as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    except OSError as error:
+        typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
+        raise typer.Exit(FAILED) from None
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
 
 
 def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:

@@ -8,7 +8,8 @@ import rich
 from tfx.orchestration import metadata
 
 from model_patching.components.subgroup_report.table import groups_table
-from model_patching.components.subgroup_report.text import percent
+from model_patching.components.subgroup_report.translation import in_words
+from model_patching.components.subgroup_report.verdict import verdict
 from model_patching.pipelines.console import say
 
 
@@ -28,24 +29,16 @@ def say_closing(metadata_path: str, run_id: str) -> bool | None:
     console.print()
     console.print(groups_table(summary))
     say(verdict(summary), style="bold")
+    if summary["translation"]:
+        say(f"translation  {in_words(summary['translation'])}")
     say(f"report   {report.uri}/report.html")
     say(f"figures  {summary_path}")
     pushed = artifacts.get("PushedModel")
     if pushed is not None and pushed.custom_properties["pushed"].int_value:
         say(f"model    {pushed.custom_properties['pushed_destination'].string_value}")
+    elif summary["blessed"] is False:
+        say("model    not pushed")
     return summary["blessed"]
-
-
-def verdict(summary: dict[str, Any]) -> str:
-    """One line: the worst group before and after, and what the gate says."""
-    worst = f"worst group {percent(summary['worst_group_accuracy'])}"
-    baseline = summary["baseline"]
-    if baseline:
-        worst += f" (baseline {percent(baseline['worst_group_accuracy'])})"
-    worst += f", average {percent(summary['average_accuracy'])}"
-    if summary["blessed"] is None:
-        return worst
-    return f"{'blessed' if summary['blessed'] else 'not blessed, nothing is pushed'}: {worst}"
 
 
 def _artifacts(metadata_path: str, run_id: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from model_patching.components.augmenter.settings import AugmenterSettings
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
@@ -68,6 +69,30 @@ class DataSettings(Settings):
         return mnist_correlation.dataset() if self.dataset is None else self.dataset
 
 
+class TranslationSettings(CycleGANTrainerSettings, TranslationThresholds):
+    """The CycleGANTrainer's settings, how many of it there are, and what its translators must reach.
+
+    Attributes:
+        per_class: one model of translators for each class, each its own node, instead of one for all classes.
+    """
+
+    per_class: bool = False
+
+    @property
+    def trainer(self) -> CycleGANTrainerSettings:
+        """What trains; a change of anything else leaves the trained translators in the cache."""
+        return CycleGANTrainerSettings(
+            **{key: getattr(self, key) for key in CycleGANTrainerSettings.model_fields}
+        )
+
+    @property
+    def thresholds(self) -> TranslationThresholds:
+        """What the Augmenter asks for."""
+        return TranslationThresholds(
+            **{key: getattr(self, key) for key in TranslationThresholds.model_fields}
+        )
+
+
 class BaselineSettings(RobustTrainerSettings):
     """The ERM model that `evaluation.baseline: erm` compares with: how one trains without a thought of subgroups.
 
@@ -86,7 +111,7 @@ class PipelineConfig(Settings):
         root: folder of everything that runs leave: metadata, artifacts, built data and logs.
         seed: fixes the result on a CPU.
         data: the records.
-        translation: the CycleGANTrainer, for the method "camel".
+        translation: the CycleGANTrainers, for the method "camel".
         augmentation: the Augmenter, for the method "camel".
         training: the RobustTrainer.
         baseline: the ERM model beside it, for `evaluation.baseline: erm`.
@@ -100,7 +125,7 @@ class PipelineConfig(Settings):
     root: Annotated[str, Field(min_length=1)] = "runs"
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 1
     data: DataSettings
-    translation: CycleGANTrainerSettings = CycleGANTrainerSettings()
+    translation: TranslationSettings = TranslationSettings()
     augmentation: AugmenterSettings = AugmenterSettings()
     training: RobustTrainerSettings = RobustTrainerSettings()
     baseline: BaselineSettings = BaselineSettings()
@@ -129,6 +154,11 @@ class PipelineConfig(Settings):
     def pipeline_root(self) -> str:
         """Folder of the pipeline's artifacts."""
         return f"{self.root}/{self.pipeline_name}"
+
+    @property
+    def checkpoints_dir(self) -> str:
+        """Folder of the checkpoints that a stopped training goes on from, a folder for each node."""
+        return f"{self.pipeline_root}/checkpoints"
 
     @property
     def serving_dir(self) -> str:

@@ -1,5 +1,7 @@
 """Wires the nodes of a pipeline; what they do is under `components/`."""
 
+import re
+
 from tfx.components import (
     Evaluator,
     ExampleValidator,
@@ -28,8 +30,8 @@ from model_patching.pipelines.config import PipelineConfig
 def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     """Makes the pipeline that a configuration describes.
 
-    The method decides whether there are a CycleGANTrainer and an Augmenter, `evaluation.baseline` whether there is a
-    BaselineTrainer or a Resolver of the last blessed model.
+    The method decides whether there are CycleGANTrainers and an Augmenter, `translation.per_class` how many, and
+    `evaluation.baseline` whether there is a BaselineTrainer or a Resolver of the last blessed model.
     """
     dataset = config.data.description
     common = {"dataset": dataset, "tracking": config.tracking, "seed": config.seed}
@@ -49,16 +51,29 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     translator_model_runs = []
     training_examples = source_examples
     if config.training.method == "camel":
-        cyclegan_trainer = CycleGANTrainer(examples=source_examples, settings=config.translation, **common)
-        cyclegan_trainer.add_upstream_node(example_validator)
+        cyclegan_trainers = [
+            CycleGANTrainer(
+                examples=source_examples,
+                settings=config.translation.trainer,
+                checkpoints_dir=f"{config.checkpoints_dir}/{node_id}",
+                label=label,
+                **common,
+            ).with_id(node_id)
+            for node_id, label in cyclegan_trainer_nodes(config)
+        ]
+        for cyclegan_trainer in cyclegan_trainers:
+            cyclegan_trainer.add_upstream_node(example_validator)
         augmenter = Augmenter(
             examples=source_examples,
-            models=[cyclegan_trainer.outputs["model"]],
+            models=[cyclegan_trainer.outputs["model"] for cyclegan_trainer in cyclegan_trainers],
             settings=config.augmentation,
+            thresholds=config.translation.thresholds,
             dataset=dataset,
         )
-        nodes += [cyclegan_trainer, augmenter]
-        translator_model_runs = [cyclegan_trainer.outputs["model_run"]]
+        nodes += [*cyclegan_trainers, augmenter]
+        translator_model_runs = [
+            cyclegan_trainer.outputs["model_run"] for cyclegan_trainer in cyclegan_trainers
+        ]
         training_examples = augmenter.outputs["examples"]
     trainer = robust_trainer("RobustTrainer", examples=training_examples, settings=config.training, **common)
     # Statistics and anomalies are there to be read before the long training.
@@ -96,6 +111,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         model_run=trainer.outputs["model_run"],
         baseline_model_run=baseline_model_run,
         translator_model_runs=translator_model_runs,
+        translation_thresholds=config.translation.thresholds,
         settings=config.report,
         dataset=dataset,
         dataset_name=config.data.name,
@@ -118,3 +134,12 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
         beam_pipeline_args=list(config.beam_pipeline_args),
     )
+
+
+def cyclegan_trainer_nodes(config: PipelineConfig) -> list[tuple[str, int | None]]:
+    """Id and class of each CycleGANTrainer: one for all classes together, or one for each."""
+    if not config.translation.per_class:
+        return [("CycleGANTrainer", None)]
+    names = [re.sub("[^A-Za-z0-9]+", "_", name) for name in config.data.description.classes]
+    # The class's number keeps ids apart whose names differ in signs only.
+    return [(f"CycleGANTrainer_{label}_{name}", label) for label, name in enumerate(names)]

@@ -8,6 +8,7 @@ from tfx.types import channel_utils, component_spec, standard_artifacts
 
 from model_patching.components.augmenter import executor
 from model_patching.components.augmenter.settings import AugmenterSettings
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.code_hash import code_hash
 from model_patching.data.dataset import Dataset
 
@@ -17,6 +18,7 @@ class AugmenterSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
+        "thresholds": component_spec.ExecutionParameter(type=str),
         "dataset": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
@@ -42,6 +44,7 @@ class Augmenter(base_beam_component.BaseBeamComponent):
         examples: types.BaseChannel,
         models: Sequence[types.BaseChannel],
         settings: AugmenterSettings,
+        thresholds: TranslationThresholds,
         dataset: Dataset,
     ):
         """Wires the component.
@@ -50,6 +53,7 @@ class Augmenter(base_beam_component.BaseBeamComponent):
             examples: Examples with the records of `model_patching.data.schema`.
             models: Models of translators, from one CycleGANTrainer or more; each class is served by exactly one model.
             settings: batch size, splits and storage.
+            thresholds: what the translators must reach, or nothing is patched.
             dataset: classes, subgroups and image shape.
         """
         super().__init__(
@@ -57,6 +61,7 @@ class Augmenter(base_beam_component.BaseBeamComponent):
                 source_examples=examples,
                 models=models[0] if len(models) == 1 else channel_utils.union(models),
                 settings=settings.model_dump_json(),
+                thresholds=thresholds.model_dump_json(),
                 dataset=dataset.model_dump_json(),
                 code_hash=code_hash("augmenter"),
                 examples=types.Channel(type=standard_artifacts.Examples),

@@ -12,7 +12,14 @@ from tfx.types import artifact_utils
 
 from model_patching.components.augmenter.augment import PatchSplit
 from model_patching.components.augmenter.settings import AugmenterSettings
-from model_patching.components.augmenter.translators import TranslatorError, plan_translators
+from model_patching.components.augmenter.thresholds import TranslationThresholds, check_thresholds
+from model_patching.components.augmenter.translators import (
+    SharedTranslators,
+    TranslatorError,
+    diagnoses,
+    plan_translators,
+)
+from model_patching.components.beam_buffers import turn_off_timed_flush
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import RecordError
 
@@ -36,16 +43,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
             input_dict: `source_examples`, one artifact; `models`, the translators of one model each.
             output_dict: `examples`, one artifact.
-            exec_properties: `settings` (JSON of `AugmenterSettings`) and `dataset` (JSON of `Dataset`).
+            exec_properties: JSON of the `settings`, the `thresholds` and the `dataset`.
 
         Raises:
             RecordError: a record or image is damaged; the message is one line and names file and record.
             TranslatorError: the models don't serve each class once, or can't be loaded.
+            TranslationRefused: a translator doesn't reach a threshold.
             ValueError: the artifacts don't have a split that the settings name, or are of another format.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         settings = AugmenterSettings.model_validate_json(exec_properties["settings"])
         dataset = Dataset.model_validate_json(exec_properties["dataset"])
+        thresholds = TranslationThresholds.model_validate_json(exec_properties["thresholds"])
         examples = artifact_utils.get_single_instance(input_dict["source_examples"])
         output = artifact_utils.get_single_instance(output_dict["examples"])
 
@@ -59,13 +68,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             raise ValueError(
                 f"augmentation.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}"
             )
-        plan = plan_translators([model.uri for model in input_dict["models"]], dataset)
+        models = [model.uri for model in input_dict["models"]]
+        translators = SharedTranslators(plan_translators(models, dataset), dataset, settings)
+        if thresholds != TranslationThresholds():
+            check_thresholds(diagnoses(models), thresholds)
 
         partial = f"{output.uri}/.partial"
         if tf.io.gfile.exists(partial):
             tf.io.gfile.rmtree(partial)
         scratch = f"{partial}/scratch"
         tf.io.gfile.makedirs(scratch)
+        turn_off_timed_flush()
         try:
             with self._make_beam_pipeline() as pipeline:
                 for split in splits:
@@ -73,7 +86,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     folder = f"{partial}/{split}"
                     tf.io.gfile.makedirs(folder)
                     if split in settings.splits:
-                        patch = PatchSplit(files, folder, scratch, plan, dataset, settings)
+                        patch = PatchSplit(files, folder, scratch, translators, dataset, settings)
                         _ = pipeline | f"Patch[{split}]" >> patch
                     else:
                         for file in files:

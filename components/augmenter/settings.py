@@ -18,7 +18,7 @@ class AugmenterSettings(Settings):
             gives other images for another size.
         image_format: how a patched image is stored.
         jpeg_quality: 1 ... 100, only with `image_format: jpeg`; null means 95.
-        records_per_shard: records of an output file, about. One worker holds a file's records in memory.
+        records_per_shard: records of an output file, at most, unless a batch has more. A worker holds one in memory.
     """
 
     splits: tuple[Literal["train", "validation", "test"], ...] = Field(default=("train",), min_length=1)

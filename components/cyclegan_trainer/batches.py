@@ -1,5 +1,7 @@
 """Draws the CycleGAN's training batches."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,19 +17,9 @@ class BalancedImages:
     translator learns to turn the one class into the other.
     """
 
-    def __init__(self, arrays: Arrays, dataset: Dataset, subgroup: int):
-        """Keeps the images of `subgroup` as one uint8 tensor.
-
-        Raises:
-            ValueError: a class has no image in this subgroup.
-        """
-        groups = [dataset.group_index(label, subgroup) for label in range(dataset.num_classes)]
-        for group in groups:
-            if arrays.group_count[group] == 0:
-                raise ValueError(
-                    f"group '{dataset.group_names[group]}' has no example in the training split: "
-                    "its translators can't be trained"
-                )
+    def __init__(self, arrays: Arrays, dataset: Dataset, subgroup: int, labels: Sequence[int]):
+        """Keeps the images of `subgroup` in the classes `labels` as one uint8 tensor; each has at least one."""
+        groups = [dataset.group_index(label, subgroup) for label in labels]
         counts = arrays.group_count[groups]
         self.images = tf.constant(
             np.concatenate([arrays.image[arrays.group_slice(group)] for group in groups])
@@ -36,7 +28,7 @@ class BalancedImages:
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
 
     def draw(self, count: int, seed: tf.Tensor) -> tf.Tensor:
-        """Draws float32 [count, H, W, C] in [-1, 1]; image i is of class i modulo C.
+        """Draws float32 [count, H, W, C] in [-1, 1]; image i is of the class at position i modulo their number.
 
         Args:
             count: how many.
@@ -46,3 +38,15 @@ class BalancedImages:
         uniform = tf.random.stateless_uniform([count], seed)
         within = tf.cast(uniform * tf.gather(self.counts, label), tf.int32)
         return to_float(tf.gather(self.images, tf.gather(self.starts, label) + within))
+
+
+def require_groups(arrays: Arrays, dataset: Dataset, labels: Sequence[int], split: str) -> None:
+    """Raises ValueError, naming the group, if one of the classes `labels` has no example in a subgroup."""
+    for label in labels:
+        for subgroup in range(dataset.num_subgroups):
+            group = dataset.group_index(label, subgroup)
+            if arrays.group_count[group] == 0:
+                raise ValueError(
+                    f"group '{dataset.group_names[group]}' has no example in the {split} split: "
+                    "its translators can't be trained and diagnosed"
+                )

@@ -20,7 +20,9 @@ class CycleGANTrainerSpec(component_spec.ComponentSpec):
         "settings": component_spec.ExecutionParameter(type=str),
         "dataset": component_spec.ExecutionParameter(type=str),
         "tracking": component_spec.ExecutionParameter(type=str),
+        "label": component_spec.ExecutionParameter(type=int),
         "seed": component_spec.ExecutionParameter(type=int),
+        "checkpoints_dir": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
@@ -31,10 +33,10 @@ class CycleGANTrainerSpec(component_spec.ComponentSpec):
 
 
 class CycleGANTrainer(base_component.BaseComponent):
-    """Trains one model of translators on the `train` split, for all classes together.
+    """Trains one model of translators on the `train` split, for all classes together or for one of them.
 
-    `outputs["model"]` holds the translators (see `export_translators`), `outputs["model_run"]` the curves and the
-    sample sheets.
+    `outputs["model"]` holds the translators (see `export_translators`), `outputs["model_run"]` the curves, the
+    diagnoses and the sample sheets.
     """
 
     SPEC_CLASS = CycleGANTrainerSpec
@@ -47,6 +49,8 @@ class CycleGANTrainer(base_component.BaseComponent):
         dataset: Dataset,
         tracking: TrackingSettings,
         seed: int,
+        checkpoints_dir: str,
+        label: int | None = None,
     ):
         """Wires the node.
 
@@ -56,6 +60,9 @@ class CycleGANTrainer(base_component.BaseComponent):
             dataset: classes, subgroups and image shape.
             tracking: where curves and sheets go.
             seed: fixes the result on a CPU.
+            checkpoints_dir: folder for this node's checkpoints while it trains, outside of its outputs, which TFX
+                removes when the node is stopped.
+            label: the class to learn from; None for all together.
         """
         super().__init__(
             spec=CycleGANTrainerSpec(
@@ -63,7 +70,9 @@ class CycleGANTrainer(base_component.BaseComponent):
                 settings=settings.model_dump_json(),
                 dataset=dataset.model_dump_json(),
                 tracking=tracking.model_dump_json(),
+                label=-1 if label is None else label,  # TFX has no null
                 seed=seed,
+                checkpoints_dir=checkpoints_dir,
                 code_hash=code_hash("cyclegan_trainer"),
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),

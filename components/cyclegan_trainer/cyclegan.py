@@ -3,16 +3,20 @@
 import keras
 import tensorflow as tf
 
+from model_patching.components.cyclegan_trainer.adam import Adam
 from model_patching.components.cyclegan_trainer.discriminator import discriminator
 from model_patching.components.cyclegan_trainer.generator import generator
+from model_patching.components.cyclegan_trainer.gradient_penalty import gradient_penalty
+from model_patching.components.cyclegan_trainer.learning_rate import learning_rate
 from model_patching.components.cyclegan_trainer.losses import (
     cycle_loss,
     discriminator_loss,
+    generator_loss,
     identity_loss,
-    least_squares,
 )
 from model_patching.components.cyclegan_trainer.replay_buffer import ReplayBuffer
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
+from model_patching.components.precision import building_with, dtype_policy
 
 
 class CycleGAN:
@@ -27,18 +31,24 @@ class CycleGAN:
 
     def __init__(self, image_shape: tuple[int, int, int], settings: CycleGANTrainerSettings, seed: int):
         self.settings = settings
-        self.forward = generator(image_shape, settings.generator_filters, 4 * seed, "forward")
-        self.backward = generator(image_shape, settings.generator_filters, 4 * seed + 1, "backward")
-        self.source_discriminator = discriminator(
-            image_shape, settings.discriminator_filters, 4 * seed + 2, "source_discriminator"
-        )
-        self.target_discriminator = discriminator(
-            image_shape, settings.discriminator_filters, 4 * seed + 3, "target_discriminator"
-        )
+        with building_with(dtype_policy(settings.mixed_precision)):
+            self.forward = generator(image_shape, settings, 4 * seed, "forward")
+            self.backward = generator(image_shape, settings, 4 * seed + 1, "backward")
+            self.source_discriminator = discriminator(
+                image_shape, settings, 4 * seed + 2, "source_discriminator"
+            )
+            self.target_discriminator = discriminator(
+                image_shape, settings, 4 * seed + 3, "target_discriminator"
+            )
         self.source_replay = ReplayBuffer(settings.replay_buffer_size, image_shape)
         self.target_replay = ReplayBuffer(settings.replay_buffer_size, image_shape)
-        self.generator_optimizer = _adam(settings.generator_learning_rate, settings)
-        self.discriminator_optimizer = _adam(settings.discriminator_learning_rate, settings)
+        self.generator_optimizer = Adam(
+            learning_rate(settings.generator_learning_rate, settings), beta_1=settings.generator_beta_1
+        )
+        self.discriminator_optimizer = Adam(
+            learning_rate(settings.discriminator_learning_rate, settings),
+            beta_1=settings.discriminator_beta_1,
+        )
         self.generator_optimizer.build(self.generator_variables)
         self.discriminator_optimizer.build(self.discriminator_variables)
 
@@ -52,76 +62,125 @@ class CycleGAN:
         """Trainable variables of both discriminators."""
         return self.source_discriminator.trainable_variables + self.target_discriminator.trainable_variables
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that a training goes on from, always in the same order.
+
+        Weights, moving averages, the dropout's random states, the optimizers' states and steps, the replay buffers.
+        """
+        parts = (
+            self.forward,
+            self.backward,
+            self.source_discriminator,
+            self.target_discriminator,
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+        )
+        variables = [variable.value for part in parts for variable in part.variables]
+        return variables + self.source_replay.variables + self.target_replay.variables
+
     def train_step(self, source: tf.Tensor, target: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of both generators and both discriminators. To be called inside a `tf.function`.
 
         Args:
             source: float32 [n, H, W, C] in [-1, 1], images of the source subgroup.
             target: float32 [n, H, W, C] in [-1, 1], images of the target subgroup.
-            seed: int32 [2], for the replay buffers.
+            seed: int32 [2], for the replay buffers and the gradient penalty.
 
         Returns:
-            The losses, each float32 []: generator (the total), adversarial, cycle, identity, discriminator.
+            The losses before the step, each float32 [] and the sum over both directions: generator (the total),
+            adversarial, cycle, identity (unless its scale is 0: then it isn't computed), discriminator (the total)
+            and, if there is one, gradient_penalty.
         """
-        with tf.GradientTape() as tape:
-            # Instance normalization sees each image alone, so translation and identity can share a call.
-            fake_target, same_target = tf.split(
-                self.forward(tf.concat([source, target], 0), training=True), 2
-            )
-            fake_source, same_source = tf.split(
-                self.backward(tf.concat([target, source], 0), training=True), 2
-            )
-            adversarial = least_squares(self.target_discriminator(fake_target, training=True), 1.0)
-            adversarial += least_squares(self.source_discriminator(fake_source, training=True), 1.0)
-            cycle = cycle_loss(source, self.backward(fake_target, training=True))
-            cycle += cycle_loss(target, self.forward(fake_source, training=True))
-            identity = identity_loss(source, same_source) + identity_loss(target, same_target)
-            generator_total = (
-                adversarial
-                + self.settings.cycle_loss_scale * cycle
-                + self.settings.identity_loss_scale * identity
-            )
-        gradients = tape.gradient(generator_total, self.generator_variables)
-        self.generator_optimizer.apply_gradients(zip(gradients, self.generator_variables, strict=True))
+        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
+        fake_source, fake_target, losses = self._step_generators(source, target)
+        losses |= self._step_discriminators(
+            source,
+            target,
+            self.source_replay.query(fake_source, seeds[0]),
+            self.target_replay.query(fake_target, seeds[1]),
+            seeds[2:],
+        )
+        return losses
 
-        past_source = self.source_replay.query(fake_source, seed)
-        past_target = self.target_replay.query(fake_target, seed + 2)
+    def _step_generators(self, source: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, dict]:
+        """Moves the generators; returns what they made of `target` and of `source` before, and their losses."""
+        settings = self.settings
+        losses = {}
         with tf.GradientTape() as tape:
-            discriminator_total = discriminator_loss(
-                *tf.split(self.source_discriminator(tf.concat([source, past_source], 0), training=True), 2)
+            if settings.identity_loss_scale > 0:
+                fake_target, same_target = self._call(self.forward, source, target)
+                fake_source, same_source = self._call(self.backward, target, source)
+                losses["identity"] = identity_loss(source, same_source) + identity_loss(target, same_target)
+            else:
+                fake_target = self.forward(source, training=True)
+                fake_source = self.backward(target, training=True)
+
+            losses["adversarial"] = generator_loss(
+                settings.gan_loss, self.target_discriminator(fake_target, training=True)
             )
-            discriminator_total += discriminator_loss(
-                *tf.split(self.target_discriminator(tf.concat([target, past_target], 0), training=True), 2)
+            losses["adversarial"] += generator_loss(
+                settings.gan_loss, self.source_discriminator(fake_source, training=True)
             )
-        gradients = tape.gradient(discriminator_total, self.discriminator_variables)
+            losses["cycle"] = cycle_loss(source, self.backward(fake_target, training=True))
+            if not settings.source_cycle_loss_only:
+                losses["cycle"] += cycle_loss(target, self.forward(fake_source, training=True))
+
+            losses["generator"] = losses["adversarial"] + settings.cycle_loss_scale * losses["cycle"]
+            if settings.identity_loss_scale > 0:
+                losses["generator"] += settings.identity_loss_scale * losses["identity"]
+        gradients = tape.gradient(losses["generator"], self.generator_variables)
+        self.generator_optimizer.apply_gradients(zip(gradients, self.generator_variables, strict=True))
+        return fake_source, fake_target, losses
+
+    def _step_discriminators(
+        self,
+        source: tf.Tensor,
+        target: tf.Tensor,
+        fake_source: tf.Tensor,
+        fake_target: tf.Tensor,
+        penalty_seeds: list[tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        """Moves the discriminators on real and translated images; returns their losses."""
+        settings = self.settings
+        losses = {"discriminator": 0.0}
+        with tf.GradientTape() as tape:
+            for network, real, fake in (
+                (self.source_discriminator, source, fake_source),
+                (self.target_discriminator, target, fake_target),
+            ):
+                real_logits, fake_logits = self._call(network, real, fake)
+                losses["discriminator"] += discriminator_loss(settings.gan_loss, real_logits, fake_logits)
+
+            if settings.gradient_penalty != "none":
+                losses["gradient_penalty"] = gradient_penalty(
+                    settings.gradient_penalty,
+                    lambda images: self.source_discriminator(images, training=True),
+                    source,
+                    fake_source,
+                    penalty_seeds[0],
+                )
+                losses["gradient_penalty"] += gradient_penalty(
+                    settings.gradient_penalty,
+                    lambda images: self.target_discriminator(images, training=True),
+                    target,
+                    fake_target,
+                    penalty_seeds[1],
+                )
+                losses["discriminator"] += settings.gradient_penalty_scale * losses["gradient_penalty"]
+        gradients = tape.gradient(losses["discriminator"], self.discriminator_variables)
         self.discriminator_optimizer.apply_gradients(
             zip(gradients, self.discriminator_variables, strict=True)
         )
-        return {
-            "generator": generator_total,
-            "adversarial": adversarial,
-            "cycle": cycle,
-            "identity": identity,
-            "discriminator": discriminator_total,
-        }
+        return losses
 
+    def _call(self, network: keras.Model, first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The network's outputs for two batches.
 
-def _adam(learning_rate: float, settings: CycleGANTrainerSettings) -> keras.optimizers.Adam:
-    return keras.optimizers.Adam(ConstantThenLinear(learning_rate, settings.steps), beta_1=settings.beta_1)
-
-
-class ConstantThenLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that stays for the first half of the steps and falls linearly to zero over the second."""
-
-    def __init__(self, learning_rate: float, steps: int):
-        self.learning_rate = learning_rate
-        self.steps = steps
-
-    def __call__(self, step):
-        """Rate of `step` (an integer tensor); float32 []."""
-        remaining = 1.0 - tf.cast(step, tf.float32) / self.steps
-        return self.learning_rate * tf.clip_by_value(2.0 * remaining, 0.0, 1.0)
-
-    def get_config(self):
-        """For Keras's serialization."""
-        return {"learning_rate": self.learning_rate, "steps": self.steps}
+        Where each image is normalized by itself, one call does for both. With batch normalization each batch needs its
+        own: the statistics of real and translated images together would tell a discriminator which is which.
+        """
+        if self.settings.norm == "batchnorm":
+            return network(first, training=True), network(second, training=True)
+        first_output, second_output = tf.split(network(tf.concat([first, second], 0), training=True), 2)
+        return first_output, second_output

@@ -8,15 +8,21 @@ import tensorflow as tf
 
 
 class ReplayBuffer:
-    """Holds up to `size` translated images.
+    """Holds up to `size` translated images; with size 0 it gives back what it gets.
 
     While it fills, each query stores its images and gives them back. Once it is full, each image of a query is
     given back itself with probability one half, and otherwise changes places with one of the buffer's.
+
+    Attributes:
+        variables: what it holds: the images, float32 [size, H, W, C], and how many there are; none for size 0.
     """
 
     def __init__(self, size: int, image_shape: tuple[int, int, int]):
-        self.images = tf.Variable(tf.zeros((size, *image_shape)), trainable=False)
-        self.filled = tf.Variable(0, trainable=False)
+        self.variables = []
+        if size > 0:
+            self.images = tf.Variable(tf.zeros((size, *image_shape)), trainable=False)
+            self.filled = tf.Variable(0, trainable=False)
+            self.variables = [self.images, self.filled]
 
     def query(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Stores some of `images` and returns as many, new and old.
@@ -28,6 +34,8 @@ class ReplayBuffer:
         Returns:
             float32 [n, H, W, C].
         """
+        if not self.variables:
+            return images
         count = tf.shape(images)[0]
         size = tf.shape(self.images)[0]
         # Slots for this query: the next free ones while there are any, then random ones, all different.

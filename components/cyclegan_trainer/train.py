@@ -1,137 +1,354 @@
-"""Trains the translators between all subgroups of a data set, a CycleGAN for each pair of them."""
+"""Trains the translators of one model, a CycleGAN for each pair of subgroups, and keeps the best step of each."""
 
 import itertools
 import json
+import math
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from model_patching.components.cyclegan_trainer.batches import BalancedImages
+from model_patching.components.checkpoint import Checkpoints
+from model_patching.components.cyclegan_trainer.batches import BalancedImages, require_groups
 from model_patching.components.cyclegan_trainer.cyclegan import CycleGAN
+from model_patching.components.cyclegan_trainer.diagnostics import diagnose, score
 from model_patching.components.cyclegan_trainer.export import export_translators
+from model_patching.components.cyclegan_trainer.image_augmentation import augment
+from model_patching.components.cyclegan_trainer.probes import Probes, probe_accuracy, train_probes
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.components.cyclegan_trainer.sheet import draw_sheet, sheet_images
+from model_patching.components.cyclegan_trainer.translate import translate
 from model_patching.components.progress import progress_bar
 from model_patching.components.tracking import Tracker
 from model_patching.components.versions import versions
 from model_patching.data.arrays import Arrays, load_arrays
 from model_patching.data.dataset import Dataset
+from model_patching.data.schema import encode_png
+
+WORST = {"flip_rate": min, "class_kept": min, "passed": min, "cycle_error": max, "identity_error": max}
 
 
 def train(
     train_paths: Sequence[str],
+    validation_paths: Sequence[str],
     dataset: Dataset,
     settings: CycleGANTrainerSettings,
+    label: int | None,
     seed: int,
+    checkpoints_dir: str,
     model_dir: str,
     model_run_dir: str,
     tracker: Tracker,
-) -> None:
-    """Trains on all classes together and writes the translators of every ordered pair of subgroups.
+) -> dict[str, Any]:
+    """Trains, diagnoses and writes the translators of every ordered pair of subgroups.
+
+    A training that was killed goes on from its last checkpoint and ends with the same weights as one that never was.
 
     Args:
         train_paths: gzip TFRecords of the training split.
+        validation_paths: gzip TFRecords of the validation split, for the diagnoses and the sheets.
         dataset: what they hold.
         settings: how to train.
+        label: the class to train on; None for all together.
         seed: fixes weights, batches and replay buffers; on one CPU the result too.
+        checkpoints_dir: where checkpoints are kept while training. Whoever names it sees to it that it belongs to
+            these arguments alone. It is left for the caller to remove.
         model_dir: gets `translators/<s>_to_<z>/` and `translators.json`.
-        model_run_dir: gets `training.json` (curves, settings, versions) and `sheets/*.png`.
+        model_run_dir: gets `training.json` (curves, diagnoses, settings, versions) and `sheets/*.png`.
         tracker: gets curves and sheets as they come.
 
-    Raises:
-        ValueError: a group without training examples, a record that can't be read, or a loss that isn't finite.
-    """
-    arrays = load_arrays(train_paths, dataset)
-    sheets_dir = Path(model_run_dir) / "sheets"
-    sheets_dir.mkdir(parents=True, exist_ok=True)
+    Returns:
+        What `training.json` holds.
 
-    translators = {}
-    history = []
+    Raises:
+        ValueError: a group without examples, a record that can't be read, or a loss that isn't finite.
+    """
+    labels = range(dataset.num_classes) if label is None else [label]
+    arrays = load_arrays(train_paths, dataset, take=settings.take, seed=seed)
+    validation = load_arrays(validation_paths, dataset, take=settings.diagnose_images, seed=seed)
+    require_groups(arrays, dataset, labels, "training")
+    require_groups(validation, dataset, labels, "validation")
+    probes, accuracy = ready_probes(
+        train_paths, validation, dataset, settings, seed, f"{checkpoints_dir}/probes"
+    )
+
+    translators: dict[tuple[int, int], keras.Model] = {}
+    record: dict[str, Any] = {
+        "method": "cyclegan",
+        "label": label,
+        "image_shape": dataset.image_shape,
+        "seed": seed,
+        "settings": settings.model_dump(mode="json"),
+        "versions": versions(),
+        "probes": accuracy,
+        "history": [],
+        "diagnoses": [],
+        "selected": [],
+    }
+    sheets_dir = f"{checkpoints_dir}/sheets"
+    tf.io.gfile.makedirs(sheets_dir)
     pairs = list(itertools.combinations(range(dataset.num_subgroups), 2))
     for number, (source, target) in enumerate(pairs):
-        cyclegan, curve = train_pair(
+        cyclegan, progress = train_pair(
             arrays,
+            validation,
             dataset,
             settings,
+            labels,
             seed * len(pairs) + number,
             (source, target),
-            sheets_dir,
+            probes,
+            checkpoints_dir,
             tracker,
             number * settings.steps,
         )
         translators[source, target] = cyclegan.forward
         translators[target, source] = cyclegan.backward
-        history += curve
+        record["history"] += progress.history
+        record["diagnoses"] += progress.diagnoses
+        record["selected"].append(
+            {
+                "pair": [source, target],
+                "step": progress.selected_step,
+                "steps_done": progress.step,
+                "stopped_early": progress.stopped_early,
+            }
+        )
 
-    record = {
-        "label": None,
-        "image_shape": dataset.image_shape,
-        "seed": seed,
-        "settings": settings.model_dump(mode="json"),
-        "versions": versions(),
+    description = {"classes": dataset.classes, "subgroups": dataset.subgroups}
+    description |= {
+        key: record[key] for key in ("label", "image_shape", "seed", "settings", "versions", "probes")
     }
-    export_translators(model_dir, translators, record)
-    text = json.dumps({"method": "cyclegan", **record, "history": history}, indent=2)
-    (Path(model_run_dir) / "training.json").write_text(text + "\n")
+    export_translators(model_dir, translators, description | {"diagnostics": selected_directions(record)})
+    tf.io.gfile.makedirs(f"{model_run_dir}/sheets")
+    for name in tf.io.gfile.listdir(sheets_dir):
+        tf.io.gfile.copy(f"{sheets_dir}/{name}", f"{model_run_dir}/sheets/{name}", overwrite=True)
+    with tf.io.gfile.GFile(f"{model_run_dir}/training.json", "w") as file:
+        file.write(json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def ready_probes(
+    train_paths: Sequence[str],
+    validation: Arrays,
+    dataset: Dataset,
+    settings: CycleGANTrainerSettings,
+    seed: int,
+    folder: str,
+) -> tuple[Probes, list[dict]]:
+    """The trained probes and their accuracy on `validation`, from their checkpoint where there is one."""
+    probes = Probes(dataset.image_shape, dataset, settings.probe, seed)
+    checkpoints = Checkpoints(folder, probes.variables)
+    state = checkpoints.restore()
+    if state is None:
+        arrays = load_arrays(train_paths, dataset, take=settings.probe.take, seed=seed)
+        train_probes(probes, arrays, dataset, settings.probe, seed)
+        state = {"accuracy": probe_accuracy(probes, validation, dataset, settings.diagnose_images)}
+        checkpoints.save(settings.probe.steps, state)
+    return probes, state["accuracy"]
+
+
+def selected_directions(record: dict[str, Any]) -> list[dict]:
+    """The diagnosis of the step that was kept, of every pair: a dictionary for each direction and class.
+
+    Args:
+        record: what `training.json` holds.
+    """
+    kept = [(selected["pair"], selected["step"]) for selected in record["selected"]]
+    found = [entry for entry in record["diagnoses"] if (entry["pair"], entry["step"]) in kept]
+    return [direction for entry in found for direction in entry["directions"]]
+
+
+@dataclass
+class Progress:
+    """How far the training of a pair is: what a checkpoint remembers beside the variables.
+
+    Attributes:
+        step: steps done.
+        seconds: spent on them.
+        history: losses every `log_every` steps.
+        diagnoses: every `diagnose_every` steps: step, score and directions.
+        selected_step: the step with the best diagnosis; its weights are kept.
+        best: that diagnosis's score.
+        without_better: diagnoses since.
+        stopped_early: whether they were too many.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict] = field(default_factory=list)
+    diagnoses: list[dict] = field(default_factory=list)
+    selected_step: int = 0
+    best: tuple[float, float] | None = None
+    without_better: int = 0
+    stopped_early: bool = False
 
 
 def train_pair(
     arrays: Arrays,
+    validation: Arrays,
     dataset: Dataset,
     settings: CycleGANTrainerSettings,
+    labels: Sequence[int],
     seed: int,
     pair: tuple[int, int],
-    sheets_dir: Path,
+    probes: Probes,
+    checkpoints_dir: str,
     tracker: Tracker,
-    steps_before: int = 0,
-) -> tuple[CycleGAN, list[dict]]:
-    """Trains the CycleGAN between two subgroups.
+    steps_before: int,
+) -> tuple[CycleGAN, Progress]:
+    """Trains the CycleGAN between two subgroups, from its last checkpoint on where there is one.
 
     The tracker counts its steps from `steps_before`: a tracker's run can't go back to an earlier step.
 
     Returns:
-        The trained networks, and the losses every `log_every` steps.
+        The networks, the generators with the weights of the best diagnosis; and the course of the training.
     """
     source_name, target_name = (dataset.subgroups[subgroup] for subgroup in pair)
-    source_images, target_images = (BalancedImages(arrays, dataset, subgroup) for subgroup in pair)
-    source_sheet, target_sheet = (sheet_images(arrays, dataset, subgroup) for subgroup in pair)
+    title = f"{source_name}-{target_name}"
+    source_sheet, target_sheet = (sheet_images(validation, dataset, subgroup, labels) for subgroup in pair)
     cyclegan = CycleGAN(dataset.image_shape, settings, seed)
+    train_step = _train_step(cyclegan, arrays, dataset, settings, labels, seed, pair)
+    kept = [variable for network in (cyclegan.forward, cyclegan.backward) for variable in network.variables]
+    best = [tf.Variable(variable.value, trainable=False) for variable in kept]
+    checkpoints = Checkpoints(f"{checkpoints_dir}/{pair[0]}-{pair[1]}", [*cyclegan.variables, *best])
+    progress = Progress(**(checkpoints.restore() or {}))
+    _track_again(progress, tracker, title, steps_before)
+
+    with progress_bar(f"CycleGAN {source_name} ↔ {target_name}", settings.steps) as bar:
+        bar.advance(progress.step)
+        while progress.step < settings.steps and not progress.stopped_early:
+            started = time.monotonic()
+            step = progress.step + 1
+            losses = train_step(tf.constant(step))
+            progress.step = step
+            is_last = step == settings.steps
+            if step % settings.log_every == 0 or is_last:
+                values = {name: float(value) for name, value in losses.items()}
+                _check_finite(values, step)
+                seconds = progress.seconds + time.monotonic() - started
+                progress.history.append({"pair": list(pair), "step": step, "seconds": seconds, **values})
+                tracker.log(steps_before + step, _named(title, values))
+            if step % settings.diagnose_every == 0 or is_last:
+                directions = _diagnose(cyclegan, probes, validation, dataset, settings, labels, pair)
+                reached = score(directions)
+                if progress.best is None or reached > tuple(progress.best):
+                    progress.best, progress.selected_step, progress.without_better = reached, step, 0
+                    for copy, variable in zip(best, kept, strict=True):
+                        copy.assign(variable.value)
+                else:
+                    progress.without_better += 1
+                    progress.stopped_early = progress.without_better == settings.patience and not is_last
+                passed = reached[0] if math.isfinite(reached[0]) else None
+                progress.diagnoses.append(
+                    {"pair": list(pair), "step": step, "score": passed, "directions": directions}
+                )
+                tracker.log(steps_before + step, _named(title, worst(directions)))
+                if passed is not None:
+                    bar.advance(0, note=f"renditions that pass, at worst: {100 * passed:.0f} %")
+            if step % settings.sheet_every == 0 or is_last or progress.stopped_early:
+                sheet = draw_sheet(cyclegan.forward, cyclegan.backward, source_sheet, target_sheet)
+                _write_sheet(sheet, checkpoints_dir, pair, step)
+                tracker.image(steps_before + step, f"{title}/sheet", sheet)
+            progress.seconds += time.monotonic() - started
+            if step % settings.checkpoint_every == 0 or is_last or progress.stopped_early:
+                checkpoints.save(step, asdict(progress))
+            bar.advance(1)
+
+    for copy, variable in zip(best, kept, strict=True):
+        variable.assign(copy)
+    sheet = draw_sheet(cyclegan.forward, cyclegan.backward, source_sheet, target_sheet)
+    _write_sheet(sheet, checkpoints_dir, pair, progress.selected_step)
+    tracker.summary(_named(title, {"selected_step": progress.selected_step}))
+    return cyclegan, progress
+
+
+def _train_step(
+    cyclegan: CycleGAN,
+    arrays: Arrays,
+    dataset: Dataset,
+    settings: CycleGANTrainerSettings,
+    labels: Sequence[int],
+    seed: int,
+    pair: tuple[int, int],
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """A function of the step's number that draws its batch and trains on it."""
+    source_images, target_images = (BalancedImages(arrays, dataset, subgroup, labels) for subgroup in pair)
+    # The draws stay outside of what XLA compiles: it can't turn images.
+    learn = tf.function(cyclegan.train_step, jit_compile=settings.jit_compile)
 
     @tf.function
     def train_step(step: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Every draw depends on the seed and the step alone.
-        step_seed = tf.stack([tf.constant(seed), step * 6])
-        return cyclegan.train_step(
-            source_images.draw(settings.batch_size, step_seed),
-            target_images.draw(settings.batch_size, step_seed + 1),
-            step_seed + 2,
+        # Every draw depends on the seed and the step alone, so a resumed training draws as one that never stopped.
+        seeds = tf.unstack(tf.random.experimental.stateless_split(tf.stack([tf.constant(seed), step]), 5))
+        source = source_images.draw(settings.batch_size, seeds[0])
+        target = target_images.draw(settings.batch_size, seeds[1])
+        return learn(
+            augment(source, settings.augmentation, seeds[2]),
+            augment(target, settings.augmentation, seeds[3]),
+            seeds[4],
         )
 
-    curve = []
-    started = time.monotonic()
-    with progress_bar(f"CycleGAN {source_name} ↔ {target_name}", settings.steps) as bar:
-        for step in range(1, settings.steps + 1):
-            losses = train_step(tf.constant(step))
-            if step % settings.log_every == 0 or step == settings.steps:
-                values = {name: float(value) for name, value in losses.items()}
-                _check_finite(values, step)
-                curve.append(
-                    {"pair": list(pair), "step": step, "seconds": time.monotonic() - started, **values}
-                )
-                tracker.log(
-                    steps_before + step,
-                    {f"{source_name}-{target_name}/{name}": value for name, value in values.items()},
-                )
-                bar.advance(0, note=f"cycle {values['cycle']:.3f}")
-            if step % settings.sheet_every == 0 or step == settings.steps:
-                sheet = draw_sheet(cyclegan, source_sheet, target_sheet)
-                Image.fromarray(sheet.squeeze()).save(sheets_dir / f"{pair[0]}-{pair[1]}-step{step:06d}.png")
-                tracker.image(steps_before + step, f"{source_name}-{target_name}/sheet", sheet)
-            bar.advance(1)
-    return cyclegan, curve
+    return train_step
+
+
+def _diagnose(
+    cyclegan: CycleGAN,
+    probes: Probes,
+    validation: Arrays,
+    dataset: Dataset,
+    settings: CycleGANTrainerSettings,
+    labels: Sequence[int],
+    pair: tuple[int, int],
+) -> list[dict]:
+    translators = {
+        pair: partial(translate, cyclegan.forward),
+        pair[::-1]: partial(translate, cyclegan.backward),
+    }
+    return diagnose(
+        translators, probes, validation, dataset, labels, settings.batch_size, settings.diagnose_images
+    )
+
+
+def worst(directions: Sequence[dict]) -> dict[str, float]:
+    """The worst value of each figure over directions and classes; without those that couldn't be measured."""
+    figures = {}
+    for name, choose in WORST.items():
+        values = [direction[name] for direction in directions if direction[name] is not None]
+        if values:
+            figures[name] = choose(values)
+    return figures
+
+
+def _write_sheet(sheet: np.ndarray, checkpoints_dir: str, pair: tuple[int, int], step: int) -> None:
+    """Keeps a sheet beside the checkpoints: TFX removes the outputs of a node that is stopped."""
+    path = f"{checkpoints_dir}/sheets/{pair[0]}-{pair[1]}-step{step:06d}.png"
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(encode_png(tf.constant(sheet)).numpy())
+
+
+def _named(title: str, values: dict[str, float]) -> dict[str, float]:
+    """Values under the pair's name, as the tracker shows them."""
+    return {f"{title}/{name}": value for name, value in values.items()}
+
+
+def _track_again(progress: Progress, tracker: Tracker, title: str, steps_before: int) -> None:
+    """Tells the tracker's new run what the one before it was told, so that its curves are whole."""
+    points = [
+        (
+            point["step"],
+            {name: value for name, value in point.items() if name not in ("pair", "step", "seconds")},
+        )
+        for point in progress.history
+    ]
+    points += [(entry["step"], worst(entry["directions"])) for entry in progress.diagnoses]
+    for step, values in sorted(points, key=lambda point: point[0]):
+        tracker.log(steps_before + step, _named(title, values))
 
 
 def _check_finite(losses: dict[str, float], step: int) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from model_patching.components.evaluator.group_metrics import GroupMetrics
+from model_patching.components.precision import building_with, dtype_policy
 from model_patching.components.progress import progress_bar
 from model_patching.components.robust_trainer.batches import group_balanced, proportional, require_every_group
 from model_patching.components.robust_trainer.export import export_classifier
 from model_patching.components.robust_trainer.objective import Objective
-from model_patching.components.robust_trainer.precision import building_with, dtype_policy
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from model_patching.components.robust_trainer.small_cnn import small_cnn
 from model_patching.components.robust_trainer.validation import Scorer

@@ -7,6 +7,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
 
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.code_hash import code_hash
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report import executor
@@ -28,6 +29,7 @@ class SubgroupReportSpec(component_spec.ComponentSpec):
         "dataset": component_spec.ExecutionParameter(type=str),
         "dataset_name": component_spec.ExecutionParameter(type=str),
         "evaluator_settings": component_spec.ExecutionParameter(type=str),
+        "translation_thresholds": component_spec.ExecutionParameter(type=str),
         "timings_dir": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
@@ -62,6 +64,7 @@ class SubgroupReport(base_component.BaseComponent):
         dataset: Dataset,
         dataset_name: str,
         evaluator_settings: EvaluatorSettings,
+        translation_thresholds: TranslationThresholds,
         blessing: types.BaseChannel | None = None,
         baseline_model_run: types.BaseChannel | None = None,
         translator_model_runs: Sequence[types.BaseChannel] = (),
@@ -74,6 +77,7 @@ class SubgroupReport(base_component.BaseComponent):
             model_run: of the RobustTrainer.
             settings, dataset, dataset_name: of the configuration.
             evaluator_settings: the gate that `blessing` comes from.
+            translation_thresholds: what the translators have to reach.
             baseline_model_run: of the BaselineTrainer, where the baseline is trained in the same run.
             translator_model_runs: of every CycleGANTrainer.
             timings_dir: where the runner keeps `<run id>.json`, the seconds of each node; the run's id isn't part of
@@ -85,6 +89,7 @@ class SubgroupReport(base_component.BaseComponent):
                 dataset=dataset.model_dump_json(),
                 dataset_name=dataset_name,
                 evaluator_settings=evaluator_settings.model_dump_json(),
+                translation_thresholds=translation_thresholds.model_dump_json(),
                 timings_dir=timings_dir,
                 code_hash=code_hash("subgroup_report"),
                 evaluation=evaluation,

@@ -9,11 +9,13 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report.evaluation import read_evaluation
-from model_patching.components.subgroup_report.model_run import read_sheets, read_training
+from model_patching.components.subgroup_report.model_run import read_training
 from model_patching.components.subgroup_report.report import render
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
+from model_patching.components.subgroup_report.sheets import read_sheets
 from model_patching.components.subgroup_report.summary import build_summary, to_json
 from model_patching.components.subgroup_report.timings import read_timings
 from model_patching.components.versions import versions
@@ -43,9 +45,13 @@ class Executor(base_executor.BaseExecutor):
         training = read_training(artifact_utils.get_single_uri(input_dict["model_run"]))
         baseline_runs = input_dict.get("baseline_model_run")
         baseline_training = read_training(baseline_runs[0].uri) if baseline_runs else None
+        translator_runs = [
+            (run.uri, read_training(run.uri)) for run in input_dict.get("translator_model_runs", [])
+        ]
+        translator_runs.sort(key=lambda run: -1 if run[1]["label"] is None else run[1]["label"])
+        translator_trainings = [translator_training for _, translator_training in translator_runs]
         candidate, baseline = read_evaluation(evaluation, dataset)
         run_id = self._context.pipeline_run_id
-        timings, cached_nodes = read_timings(exec_properties["timings_dir"], run_id)
 
         summary = build_summary(
             pipeline=self._context.pipeline_info.id,
@@ -54,19 +60,23 @@ class Executor(base_executor.BaseExecutor):
             dataset=dataset,
             training=training,
             baseline_training=baseline_training,
+            translator_trainings=translator_trainings,
+            translation_thresholds=TranslationThresholds.model_validate_json(
+                exec_properties["translation_thresholds"]
+            ),
             candidate=candidate,
             baseline=baseline,
             evaluator=EvaluatorSettings.model_validate_json(exec_properties["evaluator_settings"]),
             blessed=_is_blessed(input_dict.get("blessing")),
-            timings=timings,
+            timings=read_timings(exec_properties["timings_dir"], run_id),
             versions=versions(),
         )
         sheets = [
-            sheet
-            for run in input_dict.get("translator_model_runs", [])
-            for sheet in read_sheets(run.uri, dataset, settings.translation_sheets)
+            pair
+            for uri, translator_training in translator_runs
+            for pair in read_sheets(uri, translator_training, dataset, settings.translation_sheets)
         ]
-        html = render(summary, training, baseline_training, sheets, cached_nodes)
+        html = render(summary, training, baseline_training, translator_trainings, sheets)
 
         output = artifact_utils.get_single_uri(output_dict["report"])
         _write(os.path.join(output, REPORT_FILE), html)

@@ -1,6 +1,7 @@
 """The report's charts, as SVG that takes on the page's text colour and fonts."""
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,14 @@ from matplotlib.ticker import MaxNLocator
 
 THIS_MODEL = "#2f7fe0"  # both are readable on white as on near-black
 BASELINE = "#e08a1e"
+PAIRS = (
+    THIS_MODEL,
+    BASELINE,
+    "#2c9f6b",
+    "#c95fb0",
+    "#8f74e0",
+    "#a5822f",
+)  # of subgroups; then from the first again
 
 # Stands for CSS's currentColor, which Matplotlib doesn't know; no chart uses it for anything else.
 _TEXT = "#010203"
@@ -26,7 +35,7 @@ def group_accuracy(summary: dict[str, Any]) -> Markup:
     if summary["baseline"]:
         series.append(("baseline", summary["baseline"]["groups"], BASELINE))
 
-    figure, axes = _figure(height=0.9 + 0.42 * len(groups))
+    figure, (axes,) = _figure(height=0.9 + 0.42 * len(groups))
     for order, (name, rows, colour) in enumerate(series):
         offset = 0.32 * (order - (len(series) - 1) / 2)
         seen = [(index + offset, row) for index, row in enumerate(rows) if row["accuracy"] is not None]
@@ -64,7 +73,7 @@ def training_curves(runs: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
     Args:
         runs: (name, `training.json`) of this model and, if there is one, of the baseline.
     """
-    figure, axes = _figure(height=2.9)
+    figure, (axes,) = _figure(height=2.9)
     for (name, training), colour in zip(runs, (THIS_MODEL, BASELINE), strict=False):
         epochs = [entry["epoch"] for entry in training["history"]]
         for metric, style in (("worst_group_accuracy", "-"), ("average_accuracy", ":")):
@@ -85,17 +94,63 @@ def training_curves(runs: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
     return _svg(figure, "training-curves")
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def translation_curves(trainings: Sequence[dict[str, Any]], dataset: dict[str, Any]) -> Markup:
+    """Worst flip rate (solid) and worst class kept (dotted) of each pair over the training, the kept step marked.
+
+    Args:
+        trainings: `training.json` of every CycleGANTrainer; each gets a chart of its own, below the one before.
+        dataset: of the summary, names classes and subgroups.
+    """
+    height = 0.5 + 0.2 * len(trainings[0]["selected"]) + 1.9 * len(trainings)
+    figure, rows = _figure(height, rows=len(trainings))
+    for axes, training in zip(rows, trainings, strict=True):
+        for number, selected in enumerate(training["selected"]):
+            source, target = (dataset["subgroups"][subgroup] for subgroup in selected["pair"])
+            colour = PAIRS[number % len(PAIRS)]
+            diagnoses = [entry for entry in training["diagnoses"] if entry["pair"] == selected["pair"]]
+            steps = [entry["step"] for entry in diagnoses]
+            for key, style in (("flip_rate", "-"), ("class_kept", ":")):
+                values = [_worst_percent(entry["directions"], key) for entry in diagnoses]
+                axes.plot(
+                    steps,
+                    values,
+                    style,
+                    color=colour,
+                    marker="." if len(steps) == 1 else None,
+                    label=f"{source} ↔ {target}" if axes is rows[0] and style == "-" else None,
+                )
+                kept = steps.index(selected["step"])
+                axes.plot(steps[kept], values[kept], "o", color=colour, markersize=5)
+        axes.set_ylim(-2, 102)
+        axes.set_ylabel("worst, %")
+        axes.grid(color=_TEXT, alpha=0.15)
+        if training["label"] is not None:
+            axes.set_title(
+                dataset["classes"][training["label"]], loc="left", fontsize=9, color=_TEXT, parse_math=False
+            )
+    rows[-1].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    rows[-1].set_xlabel("step")
+    _legend(figure, columns=1)
+    return _svg(figure, "translation-curves")
+
+
+def _worst_percent(directions: Sequence[dict[str, Any]], key: str) -> float:
+    """NaN, a gap in the curve, if no direction could be measured."""
+    return 100 * min((row[key] for row in directions if row[key] is not None), default=math.nan)
+
+
+def _figure(height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    axes = figure.subplots()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("bottom", "left"):
-        axes.spines[side].set_color(_TEXT)
-    axes.tick_params(colors=_TEXT, labelsize=9)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set(color=_TEXT, fontsize=9)
-    return figure, axes
+    all_axes = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
+    for axes in all_axes:
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("bottom", "left"):
+            axes.spines[side].set_color(_TEXT)
+        axes.tick_params(colors=_TEXT, labelsize=9)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set(color=_TEXT, fontsize=9)
+    return figure, all_axes
 
 
 def _legend(figure: Figure, columns: int) -> None:

@@ -9,7 +9,9 @@ class SubgroupReportSettings(Settings):
     """What the report shows beyond the figures.
 
     Attributes:
-        translation_sheets: how many sample sheets of each translator model are shown, the latest ones.
+        translation_sheets: how many sample sheets of each pair of subgroups of each translator model are shown: from
+            the first to that of the step that was kept, spread evenly over the training; 1 shows the kept one alone, 0
+            none. Large sheets are shown as JPEG.
     """
 
-    translation_sheets: int = Field(default=1, ge=0, le=20)
+    translation_sheets: int = Field(default=3, ge=0, le=20)

@@ -2,13 +2,16 @@
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.group_metrics import group_metrics, wilson_interval
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report.evaluation import GroupCounts
+from model_patching.components.subgroup_report.translation import build_translation
 from model_patching.data.dataset import Dataset
 
 
@@ -20,11 +23,13 @@ def build_summary(
     dataset: Dataset,
     training: dict[str, Any],
     baseline_training: dict[str, Any] | None,
+    translator_trainings: Sequence[dict[str, Any]],
+    translation_thresholds: TranslationThresholds,
     candidate: GroupCounts,
     baseline: GroupCounts | None,
     evaluator: EvaluatorSettings,
     blessed: bool | None,
-    timings: dict[str, float],
+    timings: dict[str, float | None],
     versions: dict[str, str],
 ) -> dict[str, Any]:
     """Builds the summary of a run.
@@ -35,10 +40,12 @@ def build_summary(
         dataset: its classes and subgroups.
         training: the model's `training.json`.
         baseline_training: the baseline's, or None where there is none to be had.
+        translator_trainings: `training.json` of every CycleGANTrainer.
+        translation_thresholds: what the translators had to reach.
         candidate, baseline: counts of the test split.
         evaluator: the gate's settings.
         blessed: what the gate said; None if there was none.
-        timings: seconds of each node that was done before the report.
+        timings: seconds of each node that was done before the report, None where it came from the cache.
         versions: of the packages that made the report. Where the model was trained with another one, that one is told.
 
     Returns:
@@ -57,7 +64,7 @@ def build_summary(
         "baseline": None
         if baseline is None
         else {"kind": evaluator.baseline, **_model_block(baseline_training, baseline, train_count, dataset)},
-        "translation": None,
+        "translation": build_translation(translator_trainings, translation_thresholds, dataset),
         "timings": timings,
         "versions": {**versions, **training["versions"]},
     }

@@ -10,6 +10,11 @@ def percent(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.1f} %"
 
 
+def error(value: float | None) -> str:
+    """A mean distance of pixels: 0.03156 → "0.032"."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
 def points(value: float | None, before: float | None) -> str:
     """Difference of two accuracies in percentage points: (0.96, 0.11) → "+85.0"."""
     if value is None or before is None:

@@ -8,7 +8,7 @@ import json
 import tensorflow as tf
 
 
-def read_timings(folder: str, run_id: str) -> tuple[dict[str, float], set[str]]:
+def read_timings(folder: str, run_id: str) -> dict[str, float | None]:
     """Reads `<folder>/<run_id>.json`: {node: {"seconds": number, "cached": whether it was served from the cache}}.
 
     Args:
@@ -16,20 +16,18 @@ def read_timings(folder: str, run_id: str) -> tuple[dict[str, float], set[str]]:
         run_id: of the pipeline run.
 
     Returns:
-        (seconds of each node in the file's order, the nodes served from the cache). Empty without a file.
+        Seconds of each node in the file's order; None for one from the cache, where only the look-up was timed. Empty
+        without a file.
 
     Raises:
         ValueError: the file isn't what is written above.
     """
     file = f"{folder}/{run_id}.json"
     if not folder or not tf.io.gfile.exists(file):
-        return {}, set()
+        return {}
     try:
         with tf.io.gfile.GFile(file) as stream:
             nodes = json.load(stream)
-        return (
-            {node: float(entry["seconds"]) for node, entry in nodes.items()},
-            {node for node, entry in nodes.items() if entry["cached"]},
-        )
+        return {node: None if entry["cached"] else float(entry["seconds"]) for node, entry in nodes.items()}
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file} has no node timings: {error!r}") from error

@@ -169,3 +169,59 @@ def test_a_corrupt_a_plain_and_a_missing_file_are_named(tmp_path, write_records,
     assert error_of([str(plain)]).startswith(f"{plain}: record 0: ")
     missing = tmp_path / "missing.gz"
     assert "No such file" in error_of([str(missing)])
+
+
+def test_takes_some_of_each_group_by_the_seed_and_decodes_no_others(tmp_path, write_records, dataset):
+    broken = Record(b"no image", 0, 0, "broken")
+    first = [record(i, 0, 1) for i in range(10)] + [record(20 + i, 1, 2) for i in range(2)]
+    second = [record(10 + i, 0, 1) for i in range(5)] + [broken]
+    paths = [write_records(tmp_path / name, records) for name, records in (("0.gz", first), ("1.gz", second))]
+    with pytest.raises(ValueError, match=r"1\.gz: record 5: "):  # the only one of its group is always taken
+        load_arrays(paths, dataset, take=3)
+
+    paths[1] = write_records(tmp_path / "1.gz", second[:-1])
+    drawn = []
+    for seed in range(8):
+        arrays = load_arrays(paths, dataset, take=3, seed=seed)
+        assert arrays.group_count.tolist() == [0, 3, 0, 0, 0, 2]
+        assert arrays.image[3:, 0, 0, 0].tolist() == [20, 21]
+        drawn.append(tuple(arrays.image[:3, 0, 0, 0].tolist()))
+        assert drawn[-1] == tuple(sorted(set(drawn[-1])))
+        again = load_arrays(paths[::-1], dataset, take=3, seed=seed)
+        assert np.array_equal(arrays.image, again.image)
+    assert len(set(drawn)) > 4
+    assert len(set(sum(drawn, ()))) > 10
+
+
+def test_takes_as_many_as_the_smallest_group_of_the_class_has(tmp_path, write_records, dataset):
+    counts = ((3, 1, 2), (5, 4, 2))
+    records = [
+        record(10 * label + subgroup, label, subgroup)
+        for label, row in enumerate(counts)
+        for subgroup, count in enumerate(row)
+        for _ in range(count)
+    ]
+    arrays = load_arrays([write_records(tmp_path / "0.gz", records)], dataset, take="smallest_group")
+    assert arrays.group_count.tolist() == [1, 1, 1, 2, 2, 2]
+    assert arrays.image[:, 0, 0, 0].tolist() == [0, 1, 2, 10, 10, 11, 11, 12, 12]
+
+
+def test_an_image_that_is_not_taken_may_be_broken(tmp_path, write_records, dataset):
+    path = write_records(tmp_path / "0.gz", [Record(b"no image", 0, 0, "broken"), record(1)])
+    outcomes = set()
+    for seed in range(8):
+        try:
+            load_arrays([path], dataset, take=1, seed=seed)
+            outcomes.add("read")
+        except ValueError as error:
+            assert "0.gz: record 0: " in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_a_bad_label_is_named_by_its_place_in_the_file_even_if_few_are_taken(
+    tmp_path, write_records, dataset
+):
+    path = write_records(tmp_path / "0.gz", [*(record(i) for i in range(5)), record(7, label=2)])
+    with pytest.raises(ValueError, match=r"0\.gz: record 5: label 2, but the data set has 2 classes"):
+        load_arrays([path], dataset, take=1)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfx.orchestration import metadata
 
 from model_patching.data.mnist_correlation import DATASET
 from model_patching.data.schema import decode_image, deserialize, read_records
@@ -174,6 +175,38 @@ def test_the_renditions_are_the_translators(workspace):
         )
         # Half a grey level of rounding, and a hair for other batch sizes.
         np.testing.assert_allclose(found / 127.5 - 1, expected, atol=0.51 / 127.5)
+
+
+def test_the_translators_diagnosis_is_in_the_summary_and_with_the_model(workspace):
+    model = json.loads((workspace.latest("CycleGANTrainer", "model") / "translators.json").read_text())
+    rows = summary(workspace)["translation"]["directions"]
+    assert rows == model["diagnostics"]
+    assert [(row["class"], row["source"], row["target"]) for row in rows] == [
+        ("even", "clean", "zigzag"),
+        ("odd", "clean", "zigzag"),
+        ("even", "zigzag", "clean"),
+        ("odd", "zigzag", "clean"),
+    ]
+    assert summary(workspace)["translation"]["min_flip_rate"] == min(row["flip_rate"] for row in rows)
+    with metadata.Metadata(
+        metadata.sqlite_metadata_connection_config(str(workspace.folder / "runs" / "metadata.sqlite"))
+    ) as handle:
+        models = [
+            artifact
+            for artifact in handle.store.get_artifacts_by_type("Model")
+            if "translation_flip_rate" in artifact.custom_properties
+        ]
+    (properties,) = [artifact.custom_properties for artifact in models]
+    assert properties["translation_flip_rate"].double_value == min(row["flip_rate"] for row in rows)
+    assert properties["translation_cycle_error"].double_value == max(row["cycle_error"] for row in rows)
+
+
+def test_translators_below_a_threshold_make_no_patches_and_need_no_new_training(workspace):
+    run = workspace.run("model-patching", "run", str(TOY), "--set", "translation.max_cycle_error=0.0001")
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert node_lines(run.stdout) == dict.fromkeys(BEFORE_PATCHES, "cached")
+    assert "✗ Augmenter failed" in run.stdout
+    assert "translation.max_cycle_error is 0.0001, but " in run.stdout
 
 
 def test_both_trainers_left_their_curves_with_the_tracker(workspace):

@@ -1,5 +1,7 @@
 """The command line, as a user's shell calls it."""
 
+import json
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -30,7 +32,7 @@ def model_patching(*arguments: str, cwd: Path | None = None) -> subprocess.Compl
 def test_help_lists_the_commands():
     done = model_patching("--help")
     assert done.returncode == 0
-    for command in ("run", "presets", "config"):
+    for command in ("run", "presets", "config", "translate"):
         assert f" {command} " in done.stdout
 
 
@@ -75,4 +77,70 @@ def test_a_root_may_look_like_a_number(tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.startswith("7/logs/")
     assert "can't be written" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def translators(tmp_path: Path) -> Path:
+    """The description of a model of translators between three subgroups, and an image."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    description = {
+        "subgroups": ["clean", "zigzag", "dotted line"],
+        "image_shape": [8, 8, 1],
+        "pairs": [[0, 1], [1, 0], [0, 2]],
+        "settings": {"batch_size": 4, "norm": "instancenorm", "translate_with": "batch_statistics"},
+    }
+    (folder / "translators.json").write_text(json.dumps(description))
+    for path in ("one.png", "one.jpg", "one.zigzag.png", "other/one.png"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("nowhere one.png --to zigzag", "nowhere: there is no translators.json; give the folder of a CycleGANTrainer"),
+        ("model one.png --to zigzg", "--to zigzg: the model has no such subgroup, did you mean 'zigzag'?; it has"),
+        ("model one.png --to zigzag", "--from is needed, the model has more than two subgroups: clean, zigzag, dotted"),
+        ("model one.png --to zigzag --from x", "--from x: the model has no such subgroup; it has clean, zigzag,"),
+        ("model one.png --to zigzag --from zigzag", "--from and --to are both zigzag"),
+        ("model one.png --to clean --from dotted\\ line", "model: has no translator dotted line → clean"),
+        ("model two.png --to zigzag --from clean", "two.png: there is no such file"),
+        ("model other --to zigzag --from clean", "other: there is no such file"),
+        (
+            "model one.png other/one.png --to zigzag --from clean",
+            "one.png and other/one.png: both would be written to one.zigzag.png; give them one by one",
+        ),
+        ("model one.png one.jpg --to zigzag --from clean --output out", "both would be written to out/one.zigzag.png"),
+        ("model one.png one.zigzag.png --to zigzag --from clean", "one.png: would be written over one.zigzag.png"),
+        ("model one.png other/../one.zigzag.png --to zigzag --from clean", "would be written over one.zigzag.png"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_of_translate_is_one_line_and_exit_code_2(
+    translators: Path, arguments: str, says: str
+):
+    before = sorted(translators.parent.rglob("*"))
+    done = model_patching("translate", *shlex.split(arguments), cwd=translators.parent)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert sorted(translators.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("description", "says"),
+    [
+        ("{", "translators.json: not what a CycleGANTrainer writes: JSONDecodeError"),
+        ("[]", "translators.json: not what a CycleGANTrainer writes: TypeError"),
+        ('{"subgroups": ["clean", "zigzag"]}', "translators.json: not what a CycleGANTrainer writes: KeyError"),
+    ],
+)  # fmt: skip
+def test_a_bad_description_of_translators_is_named(translators: Path, description: str, says: str):
+    (translators / "translators.json").write_text(description)
+    done = model_patching("translate", "model", "one.png", "--to", "zigzag", cwd=translators.parent)
+    assert done.returncode == 2
+    assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -1,18 +1,24 @@
 """The configuration: what it says about each kind of mistake, and that it says it before TensorFlow is loaded."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from model_patching.data.dataset import SPLITS
+from model_patching.data.mnist_correlation import MnistCorrelationSettings
 from model_patching.pipelines.config import (
+    PRESETS,
     ConfigError,
     PipelineConfig,
     config_as_yaml,
     load_config,
     preset_names,
 )
+from model_patching.pipelines.yaml_loader import YamlLoader
 
 GOOD = """
 data:
@@ -169,9 +175,21 @@ def test_paths_follow_the_root_and_the_data_its_settings_and_seed(good: str):
     assert load_config(good, ["root=here", "data.mnist_correlation.p=0.8"]).records_dir != first.records_dir
 
 
+@pytest.fixture
+def records(tmp_path: Path) -> list[str]:
+    """An override to a folder that looks as if it held records."""
+    for split in SPLITS:
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "data-00000-of-00001.tfrecord.gz").touch()
+    return [f"data.records={tmp_path}"]
+
+
 @pytest.mark.parametrize("name", preset_names())
-def test_each_preset_is_right_and_its_yaml_reads_back_to_the_same(name: str, tmp_path: Path):
-    config = load_config(name)
+def test_each_preset_is_right_and_its_yaml_reads_back_to_the_same(
+    name: str, tmp_path: Path, records: list[str]
+):
+    built = name.startswith(("demo", "mnist", "template"))
+    config = load_config(name, [] if built else records)
     path = tmp_path / "again.yaml"
     path.write_text(config_as_yaml(config))
     assert load_config(str(path)) == config
@@ -185,3 +203,28 @@ def test_the_configuration_is_checked_without_tensorflow(good: str):
     )
     done = subprocess.run([sys.executable, "-c", check, good], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_template_lists_every_key_with_its_default():
+    template = yaml.load((PRESETS / "template.yaml").read_text(), YamlLoader)
+    data = {"mnist_correlation": MnistCorrelationSettings()}
+    assert flat(template) == flat(json.loads(PipelineConfig(data=data).model_dump_json()))
+
+
+def flat(tree: dict, prefix: str = "") -> dict:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
+    leaves = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def test_what_the_augmenter_asks_for_is_no_setting_of_the_training(good: str):
+    plain = load_config(good)
+    asking = load_config(good, ["translation.min_flip_rate=0.9", "translation.per_class=true"])
+    assert asking.translation.trainer == plain.translation.trainer
+    assert asking.translation.thresholds.min_flip_rate == 0.9
+    assert plain.translation.thresholds.min_flip_rate is None

@@ -3,6 +3,7 @@
 import pytest
 from tfx.dsl.compiler.compiler import Compiler
 
+from model_patching.data.dataset import SPLITS
 from model_patching.pipelines.config import load_config, preset_names
 from model_patching.pipelines.pipeline import create_pipeline
 
@@ -23,9 +24,29 @@ def sources(node, key):
 
 
 @pytest.mark.parametrize("preset", preset_names())
-def test_every_preset_compiles_and_ends_with_evaluation_report_and_push(preset):
-    nodes = compiled(preset=preset)
+def test_every_preset_compiles_and_ends_with_evaluation_report_and_push(preset, tmp_path):
+    overrides = []
+    if not preset.startswith(("demo", "mnist", "template")):
+        for split in SPLITS:
+            (tmp_path / split).mkdir()
+            (tmp_path / split / "data-00000-of-00001.tfrecord.gz").touch()
+        overrides = [f"data.records={tmp_path}"]
+    nodes = compiled(*overrides, preset=preset)
     assert set(nodes) >= STANDARD | CLOSING | {"RobustTrainer"}
+
+
+def test_a_model_of_translators_for_each_class_is_a_node_for_each():
+    nodes = compiled("translation.per_class=true")
+    trainers = {"CycleGANTrainer_0_even", "CycleGANTrainer_1_odd"}
+    assert trainers == {name for name in nodes if name.startswith("CycleGANTrainer")}
+    assert trainers <= set(nodes["Augmenter"].upstream_nodes)
+    for label, name in enumerate(sorted(trainers)):
+        # They wait for the data alone, not for each other.
+        assert set(nodes[name].upstream_nodes) == {"ExampleGen", "ExampleValidator"}
+        parameters = nodes[name].parameters.parameters
+        assert parameters["label"].field_value.int_value == label
+        assert parameters["checkpoints_dir"].field_value.string_value.endswith(f"/checkpoints/{name}")
+    assert trainers <= set(nodes["SubgroupReport"].upstream_nodes)
 
 
 def test_the_demo_trains_camel_on_patched_examples_and_erm_beside_it():

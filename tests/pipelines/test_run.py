@@ -84,11 +84,17 @@ def test_the_run_ends_with_table_verdict_and_paths(runs: Runs):
     for run in (0, 1):  # a cached report is found as well
         text = runs.outputs[run]
         assert "even / zigzag ← worst" in text
-        assert "\nblessed: worst group 25.0 %, average 80.0 %\n" in text
+        assert "\nblessed: worst group 25.0 % (even / zigzag), average 80.0 %\n" in text
+        assert (
+            "\ntranslation  worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (even, zigzag → clean)\n"
+            in text
+        )
         assert f"report   {runs.root}/model_patching/Report/report/3/report.html\n" in text
         assert "\nmodel    serving/1\n" in text
-    assert "not blessed, nothing is pushed" in runs.outputs[2]
-    assert "\nmodel " not in runs.outputs[2]
+    verdict = "not blessed: worst group 25.0 % (even / zigzag), average 80.0 %; at least 50.0 % was asked for"
+    assert f"\n{verdict}\n" in runs.outputs[2]
+    assert "\ntranslation" not in runs.outputs[2]
+    assert "\nmodel    not pushed" in runs.outputs[2]
 
 
 def test_piped_output_is_plain_text(runs: Runs):

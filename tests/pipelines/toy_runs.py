@@ -40,6 +40,14 @@ GROUPS = [
         "ci_high": 0.4,
     },
 ]
+TRANSLATION = {
+    "min_flip_rate": 0.984,
+    "min_class_kept": 0.979,
+    "directions": [
+        {"class": "odd", "source": "clean", "target": "zigzag", "flip_rate": 0.984, "class_kept": 0.99},
+        {"class": "even", "source": "zigzag", "target": "clean", "flip_rate": 0.999, "class_kept": 0.979},
+    ],
+}
 
 
 @tfx.dsl.components.component
@@ -76,9 +84,16 @@ def Report(
         "worst_group": "even / zigzag",
         "worst_group_accuracy": 0.25,
         "average_accuracy": 0.8,
+        "subgroup_gap": {"largest": 0.65},
         "groups": GROUPS,
         "baseline": None,
         "blessed": bool(blessed),
+        "thresholds": {
+            "min_worst_group_accuracy": None if blessed else 0.5,
+            "max_subgroup_gap": None,
+            "max_worst_group_drop": None,
+        },
+        "translation": TRANSLATION if blessed else None,
     }
     Path(report.uri, "summary.json").write_text(json.dumps(summary))
     pushed.set_int_custom_property("pushed", blessed)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_patching.components.cyclegan_trainer.batches import BalancedImages
+from model_patching.components.cyclegan_trainer.batches import BalancedImages, require_groups
 
 COUNTS = [[5, 40], [3, 1], [2, 9]]  # subgroup 1: examples 5-44 of class 0, 48 of class 1, 51-59 of class 2
 
@@ -16,7 +16,7 @@ def draw(images, count, *seed):
 
 @pytest.fixture
 def images(make_arrays, make_dataset):
-    return BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 1)
+    return BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 1, range(3))
 
 
 def test_draws_evenly_over_classes_though_one_is_rare(images):
@@ -31,7 +31,7 @@ def test_draws_evenly_over_classes_though_one_is_rare(images):
 
 
 def test_takes_the_other_subgroup(make_arrays, make_dataset):
-    images = BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 0)
+    images = BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 0, range(3))
     index = draw(images, 90, 1, 2)
     assert sorted(set(index)) == [0, 1, 2, 3, 4, 45, 46, 47, 49, 50]
 
@@ -48,8 +48,16 @@ def test_the_seed_alone_decides(images):
     assert not np.array_equal(first, draw(images, 30, 2, 2))
 
 
+def test_draws_from_the_classes_asked_for(make_arrays, make_dataset):
+    images = BalancedImages(make_arrays(COUNTS), make_dataset(3, 2, (2, 2, 1)), 1, [2, 1])
+    index = draw(images, 200, 1, 2)
+    assert sorted(set(index[0::2])) == list(range(51, 60))
+    assert set(index[1::2]) == {48}
+
+
 def test_an_empty_group_is_named(make_arrays, make_dataset):
-    with pytest.raises(
-        ValueError, match="^group 'c1 / s1' has no example in the training split: its translators"
-    ):
-        BalancedImages(make_arrays([[5, 4], [3, 0]]), make_dataset(2, 2, (2, 2, 1)), 1)
+    arrays, dataset = make_arrays([[5, 4], [3, 0]]), make_dataset(2, 2, (2, 2, 1))
+    message = "^group 'c1 / s1' has no example in the training split: its translators can't be trained and diagnosed$"
+    with pytest.raises(ValueError, match=message):
+        require_groups(arrays, dataset, range(2), "training")
+    require_groups(arrays, dataset, [0], "training")

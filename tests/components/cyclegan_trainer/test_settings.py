@@ -16,7 +16,11 @@ def test_round_trip():
         '{"generator_filters": [8]}',
         '{"discriminator_filters": [8, 0]}',
         '{"generator_learning_rate": 0}',
-        '{"beta_1": 1}',
+        '{"generator_beta_1": 1}',
+        '{"take": 0}',
+        '{"take": "all"}',
+        '{"augmentation": {"crop": 0.5}}',
+        '{"decay_from": 1}',
         '{"cycle_loss_scale": -1}',
         '{"epochs": 3}',
     ],
@@ -26,6 +30,25 @@ def test_bad_values(text):
         CycleGANTrainerSettings.model_validate_json(text)
 
 
-def test_the_replay_buffer_holds_a_batch():
-    with pytest.raises(ValidationError, match="replay_buffer_size 49 must be at least batch_size 50"):
-        CycleGANTrainerSettings(batch_size=50, replay_buffer_size=49)
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"batch_size": 50, "replay_buffer_size": 49},
+            "replay_buffer_size 49 must be 0 or at least batch_size 50",
+        ),
+        ({"translate_with": "moving_averages"}, "translate_with: moving_averages needs norm: batchnorm"),
+        ({"gradient_penalty_scale": 5.0}, "gradient_penalty_scale needs a gradient_penalty"),
+        ({"schedule": "constant", "decay_from": 0.3}, "decay_from needs schedule: linear"),
+    ],
+)
+def test_nothing_is_accepted_and_ignored(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        CycleGANTrainerSettings(**changes)
+
+
+def test_with_what_they_need_they_are_accepted():
+    CycleGANTrainerSettings(batch_size=50, replay_buffer_size=0)
+    CycleGANTrainerSettings(translate_with="moving_averages", norm="batchnorm")
+    CycleGANTrainerSettings(gradient_penalty_scale=5.0, gradient_penalty="dragan")
+    CycleGANTrainerSettings(take="smallest_group", schedule="linear", decay_from=0.3)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from model_patching.components.robust_trainer.precision import building_with
+from model_patching.components.precision import building_with
 from model_patching.components.robust_trainer.small_cnn import small_cnn
 
 

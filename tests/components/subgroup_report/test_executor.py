@@ -1,15 +1,18 @@
 """The node itself, on what TFMA really writes, with models whose mistakes are chosen."""
 
 import json
+import re
 
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from PIL import Image
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import standard_artifacts
 
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.eval_config import PROBABILITIES, SIGNATURE, eval_config
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report.component import SubgroupReport, SubgroupReportArtifact
@@ -128,6 +131,7 @@ def _run(tmp_path, evaluation, training, **inputs):
             "dataset": DATASET.model_dump_json(),
             "dataset_name": "three_corruptions",
             "evaluator_settings": SETTINGS.model_dump_json(),
+            "translation_thresholds": TranslationThresholds(min_flip_rate=0.25).model_dump_json(),
             "timings_dir": str(tmp_path / "timings"),
             "code_hash": "hash",
         },
@@ -137,21 +141,25 @@ def _run(tmp_path, evaluation, training, **inputs):
     return json.loads(text), (tmp_path / "report" / "report.html").read_text()
 
 
-def test_everything_there(tmp_path, evaluation, training):
+def test_everything_there(tmp_path, evaluation, training, translator_training):
     (tmp_path / "timings").mkdir()
     (tmp_path / "timings" / "run-1.json").write_text('{"Evaluator": {"seconds": 4.5, "cached": false}}')
     (tmp_path / "blessing").mkdir()
     (tmp_path / "blessing" / "BLESSED").touch()
-    (tmp_path / "translators" / "sheets").mkdir(parents=True)
-    (tmp_path / "translators" / "training.json").write_text('{"label": 0}')
-    (tmp_path / "translators" / "sheets" / "step-5.png").write_bytes(b"png")
+    translators = []
+    for label in (1, 0):  # in no order
+        folder = tmp_path / f"translators-{label}"
+        (folder / "sheets").mkdir(parents=True)
+        (folder / "training.json").write_text(json.dumps(translator_training(label, DATASET)))
+        Image.new("L", (4, 4)).save(folder / "sheets" / "1-2-step000500.png")
+        translators += _artifact(standard_artifacts.ModelRun, folder)
     summary, html = _run(
         tmp_path,
         evaluation,
         training,
         blessing=_artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing"),
         baseline_model_run=_artifact(standard_artifacts.ModelRun, tmp_path / "baseline_model_run"),
-        translator_model_runs=_artifact(standard_artifacts.ModelRun, tmp_path / "translators"),
+        translator_model_runs=translators,
     )
     assert (summary["pipeline"], summary["run_id"], summary["dataset"]["name"]) == (
         "my_pipeline",
@@ -166,12 +174,17 @@ def test_everything_there(tmp_path, evaluation, training):
     assert summary["blessed"] is True
     assert summary["timings"] == {"Evaluator": 4.5}
     assert summary["versions"]["tensorflow"] == "2.21.0" and "tfx" in summary["versions"]
-    assert "even, step-5" in html and "data:image/png;base64,cG5n" in html
+    # 0.99 − 0.01 · (2 · 2 + 1) − 0.1, from blurred to zigzag in the class odd
+    assert summary["translation"]["min_flip_rate"] == pytest.approx(0.84)
+    assert summary["translation"]["thresholds"]["min_flip_rate"] == 0.25
+    assert [selected["model"] for selected in summary["translation"]["selected"]] == [0, 0, 0, 1, 1, 1]
+    captions = [f"{model}, zigzag ↔ blurred, step 500 (kept)" for model in ("even", "odd")]
+    assert re.findall(r"<figcaption>(.*↔.*)</figcaption>", html) == captions
 
 
 def test_only_what_is_required(tmp_path, evaluation, training):
     summary, html = _run(tmp_path, evaluation, training)
-    assert summary["blessed"] is None and summary["timings"] == {}
+    assert summary["blessed"] is None and summary["timings"] == {} and summary["translation"] is None
     assert summary["baseline"]["method"] is None  # evaluated, but no one knows how it was trained
     assert "Not gated" in html
 
@@ -196,6 +209,7 @@ def test_component(translators):
         dataset=DATASET,
         dataset_name="three_corruptions",
         evaluator_settings=SETTINGS,
+        translation_thresholds=TranslationThresholds(),
         translator_model_runs=[channel(standard_artifacts.ModelRun) for _ in range(translators)],
     )
     assert node.id == "SubgroupReport"

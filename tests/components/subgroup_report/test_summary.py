@@ -76,7 +76,8 @@ def test_the_rest(summarize, dataset):
         "max_subgroup_gap": None,
         "max_worst_group_drop": 0.0,
     }
-    assert summary["timings"] == {"CycleGANTrainer": 181.4, "Evaluator": 9.25}
+    assert summary["timings"] == {"CycleGANTrainer": 181.4, "Evaluator": None}
+    assert summary["translation"] is None
     # Keras is the one that the model was trained with.
     assert summary["versions"] == {"tfx": "1.21.0", "keras": "3.15.1", "tensorflow": "2.21.0"}
 

@@ -2,13 +2,18 @@
 
 import pytest
 
-from model_patching.components.subgroup_report.text import interval, percent, points, seconds
+from model_patching.components.subgroup_report.text import error, interval, percent, points, seconds
 
 
 def test_percent():
     assert percent(0.9638) == "96.4 %"
     assert percent(1.0) == "100.0 %"
     assert percent(None) == "–"
+
+
+def test_error():
+    assert error(0.03156) == "0.032"
+    assert error(None) == "–"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import keras
 import pytest
 
-from model_patching.components.robust_trainer import precision
-from model_patching.components.robust_trainer.precision import (
+from model_patching.components import precision
+from model_patching.components.precision import (
     building_with,
     cpu_multiplies_bfloat16,
     dtype_policy,

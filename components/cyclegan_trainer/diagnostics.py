@@ -1,0 +1,127 @@
+"""Measures translators on held-out real images, with probes of the class and of the subgroup as the judges.
+
+A translator can fail silently: it may leave the source subgroup's mark in, or turn one class into the other. For each
+direction s → t and each class it is measured how many renditions land in the target subgroup (flip rate), how many keep
+their class, how far an image comes back from where it set out (cycle error), and how far an image moves that is in the
+target subgroup already (identity error).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from model_patching.components.cyclegan_trainer.probes import Probes
+from model_patching.data.arrays import Arrays
+from model_patching.data.dataset import Dataset
+from model_patching.data.schema import to_float, to_uint8
+
+Translator = Callable[[tf.Tensor], tf.Tensor]
+"""float32 [n, H, W, C] in [-1, 1] → the renditions, likewise."""
+
+
+def diagnose(
+    translators: Mapping[tuple[int, int], Translator],
+    probes: Probes,
+    arrays: Arrays,
+    dataset: Dataset,
+    labels: Sequence[int],
+    batch_size: int,
+    limit: int,
+) -> list[dict]:
+    """Measures every direction and class.
+
+    Images go through a translator as in the Augmenter: in batches of one group, as few as `batch_size` allows and equal
+    in size but for one image. Renditions are rounded to the 256 grey levels, as the patches are, before they are judged
+    or translated back.
+
+    Args:
+        translators: by (source subgroup, target subgroup); with each its opposite.
+        probes: trained; they judge.
+        arrays: images that neither translators nor probes were trained on; they may lack a group.
+        dataset: its groups.
+        labels: classes to translate.
+        batch_size: images that go through a translator together, at most.
+        limit: the first images of each group, at most.
+
+    Returns:
+        For each direction, in the order of `translators`, and each class:
+
+        - label, class: number and name of the class;
+        - source, target: names of the subgroups; pair: [source, target], their numbers;
+        - count: images that were translated;
+        - flip_rate: share of the renditions that the probe places in the target subgroup;
+        - class_kept: of the images whose class the probe gets right, the share whose rendition it still gives it;
+        - passed: of the same images, the share whose rendition keeps its class and is in the target subgroup;
+        - cycle_error: mean |G(F(x)) - x|, where G is the opposite translator, on the scale of -1 to 1;
+        - identity_error: mean |F(y) - y| on the same scale, over real images y of the target subgroup.
+
+        Each measure is a float, or None where there was no image to measure it on.
+    """
+
+    def images(label: int, subgroup: int) -> np.ndarray:
+        return arrays.image[arrays.group_slice(dataset.group_index(label, subgroup))][:limit]
+
+    directions = []
+    for (source, target), translator in translators.items():
+        for label in labels:
+            real = images(label, source)
+            rendition = _translate(translator, real, batch_size)
+            cycled = _translate(translators[target, source], rendition, batch_size)
+            there_already = images(label, target)
+
+            label_before, _ = probes.classify(to_float(real))
+            label_after, subgroup_after = probes.classify(to_float(rendition))
+            flipped = subgroup_after == target
+            kept = (label_after == label)[label_before == label]
+            directions.append(
+                {
+                    "label": label,
+                    "class": dataset.classes[label],
+                    "source": dataset.subgroups[source],
+                    "target": dataset.subgroups[target],
+                    "pair": [source, target],
+                    "count": len(real),
+                    "flip_rate": _mean(flipped),
+                    "class_kept": _mean(kept),
+                    "passed": _mean(kept & flipped[label_before == label]),
+                    "cycle_error": _distance(cycled, real),
+                    "identity_error": _distance(
+                        _translate(translator, there_already, batch_size), there_already
+                    ),
+                }
+            )
+    return directions
+
+
+def score(directions: Sequence[dict]) -> tuple[float, float]:
+    """How good a step's translators are, for choosing among steps: the greater tuple is the better one.
+
+    The worst direction and class decides, by the share of its renditions that pass; where that is equal, the mean cycle
+    error. What couldn't be measured is left out.
+
+    Returns:
+        The lowest `passed` and minus the mean `cycle_error`; minus infinity for what couldn't be measured anywhere.
+    """
+    passed = [direction["passed"] for direction in directions if direction["passed"] is not None]
+    errors = [direction["cycle_error"] for direction in directions if direction["cycle_error"] is not None]
+    return min(passed, default=-np.inf), -float(np.mean(errors)) if errors else -np.inf
+
+
+def _translate(translator: Translator, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Renditions of images of one group, both uint8 [n, H, W, C], made in equal batches."""
+    if not len(images):
+        return images
+    batches = np.array_split(images, -(-len(images) // batch_size))
+    return np.concatenate([to_uint8(translator(to_float(batch))).numpy() for batch in batches])
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _distance(images: np.ndarray, others: np.ndarray) -> float | None:
+    """Mean absolute difference of uint8 images on the scale of -1 to 1; None without any."""
+    if not len(images):
+        return None
+    return float(np.mean(np.abs(images.astype(np.int16) - others))) / 127.5

@@ -1,0 +1,216 @@
+"""The two classifiers that judge translations: one tells the class, the other the subgroup."""
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from model_patching.components.cyclegan_trainer.image_augmentation import augment
+from model_patching.components.cyclegan_trainer.settings import ImageAugmentation, ProbeSettings
+from model_patching.components.progress import progress_bar
+from model_patching.components.robust_trainer.batches import group_balanced
+from model_patching.data.arrays import Arrays
+from model_patching.data.dataset import Dataset
+from model_patching.data.schema import to_float
+
+SIDE = 28  # pixels: what the first convolution leaves at least of a bigger image's shorter side
+BATCH = 250  # images that are classified together
+AUGMENTATION = ImageAugmentation(
+    rotation=15, pad_and_crop=2, crop=0.1
+)  # what hardly ever changes what is seen
+NOTE_EVERY = 20  # steps between two losses in the progress bar
+
+
+class Probes:
+    """A classifier of the class and one of the subgroup, with no weight in common.
+
+    They say something about a translation only as far as they are right about real images: see `probe_accuracy`.
+
+    Attributes:
+        label: float32 [n, H, W, C] in [-1, 1] → float32 logits [n, number of classes].
+        subgroup: the same → float32 logits [n, number of subgroups].
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], dataset: Dataset, settings: ProbeSettings, seed: int
+    ):
+        """Builds both untrained; `seed` fixes their weights."""
+        self.label = probe(image_shape, dataset.num_classes, settings.filters, 2 * seed, "label_probe")
+        self.subgroup = probe(
+            image_shape, dataset.num_subgroups, settings.filters, 2 * seed + 1, "subgroup_probe"
+        )
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Weights and moving averages, always in the same order."""
+        return [variable.value for variable in self.label.variables + self.subgroup.variables]
+
+    def classify(self, images: np.ndarray | tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The most probable class and the most probable subgroup of each image.
+
+        Args:
+            images: float32 [n, H, W, C] in [-1, 1].
+
+        Returns:
+            Labels and subgroups, int64 [n] each.
+        """
+        return _most_probable(self.label, images), _most_probable(self.subgroup, images)
+
+
+def probe(
+    image_shape: tuple[int, int, int], num_outputs: int, filters: Sequence[int], seed: int, name: str
+) -> keras.Model:
+    """Builds a small convolutional network for images of any size.
+
+    A first convolution brings bigger images down to 28 ... 55 pixels, so that they cost little more than digits. Then
+    come blocks of two 3×3 convolutions, of which the second halves the resolution, and the average over all pixels.
+
+    Args:
+        image_shape: (H, W, C).
+        num_outputs: number of logits.
+        filters: channels of each block.
+        seed: fixes the initial weights.
+        name: of the model.
+
+    Returns:
+        float32 [n, H, W, C] in [-1, 1] → float32 logits [n, num_outputs].
+    """
+    seeds = itertools.count(seed * (2 * len(filters) + 2))
+
+    def convolve(x: keras.KerasTensor, channels: int, size: int, stride: int) -> keras.KerasTensor:
+        x = layers.Conv2D(
+            channels,
+            size,
+            strides=stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+        )(x)
+        # Keras's momentum of 0.99 would still remember the first steps of so short a training.
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+
+    image = keras.Input(image_shape)
+    x = image
+    stride = min(image_shape[:2]) // SIDE
+    if stride > 1:
+        x = convolve(x, filters[0], stride + 2, stride)
+    for channels in filters:
+        x = convolve(x, channels, 3, 1)
+        x = convolve(x, channels, 3, 2)
+    x = layers.GlobalAveragePooling2D()(x)
+    logits = layers.Dense(num_outputs, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)))(
+        x
+    )
+    return keras.Model(image, logits, name=name)
+
+
+def train_probes(
+    probes: Probes, arrays: Arrays, dataset: Dataset, settings: ProbeSettings, seed: int
+) -> None:
+    """Trains both probes on real images, the same of every group, turned, moved and cropped a little.
+
+    With as many images of each group the subgroup says nothing about the class, nor the class about the subgroup.
+
+    Args:
+        probes: fresh ones.
+        arrays: the training split.
+        dataset: its groups.
+        settings: how to train.
+        seed: draws images and augmentations; on one CPU it fixes the weights.
+
+    Raises:
+        ValueError: a group has no example, or the loss isn't finite.
+    """
+    draw = group_balanced(_take(arrays, dataset, settings.take, seed), dataset, settings.batch_size)
+    subgroup = tf.repeat(tf.tile(tf.range(dataset.num_subgroups), [dataset.num_classes]), settings.batch_size)
+    weights = probes.label.trainable_variables + probes.subgroup.trainable_variables
+    optimizer = keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
+    )
+    optimizer.build(weights)
+
+    @tf.function
+    def train_step(step: tf.Tensor) -> tf.Tensor:
+        # Every draw depends on the seed and the step alone.
+        step_seed = tf.stack([tf.constant(seed), 2 * step])
+        image, label, _ = draw(step_seed)
+        image = augment(image, AUGMENTATION, step_seed + [0, 1])
+        with tf.GradientTape() as tape:
+            loss = _cross_entropy(label, probes.label(image, training=True))
+            loss += _cross_entropy(subgroup, probes.subgroup(image, training=True))
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    with progress_bar("probes of class and subgroup", settings.steps) as bar:
+        for step in range(settings.steps):
+            loss = train_step(tf.constant(step))
+            if step % NOTE_EVERY == 0:
+                bar.advance(0, note=f"loss {float(loss):.3f}")
+            bar.advance(1)
+    if not np.isfinite(float(loss)):
+        raise ValueError(f"the probes' loss is {float(loss)}: try a lower translation.probe.learning_rate")
+
+
+def probe_accuracy(probes: Probes, arrays: Arrays, dataset: Dataset, limit: int) -> list[dict]:
+    """How often the probes are right about real images.
+
+    Args:
+        probes: trained.
+        arrays: images that they weren't trained on.
+        dataset: its groups.
+        limit: the first images of each group, at most.
+
+    Returns:
+        For each group, in the order of `Dataset.group_index`: label and subgroup (their numbers), name, count (images
+        that were classified), class_accuracy and subgroup_accuracy (float; None where count is 0).
+    """
+    groups = []
+    for label, subgroup in itertools.product(range(dataset.num_classes), range(dataset.num_subgroups)):
+        group = dataset.group_index(label, subgroup)
+        images = arrays.image[arrays.group_slice(group)][:limit]
+        found_label, found_subgroup = probes.classify(to_float(images))
+        groups.append(
+            {
+                "label": label,
+                "subgroup": subgroup,
+                "name": dataset.group_names[group],
+                "count": len(images),
+                "class_accuracy": float(np.mean(found_label == label)) if len(images) else None,
+                "subgroup_accuracy": float(np.mean(found_subgroup == subgroup)) if len(images) else None,
+            }
+        )
+    return groups
+
+
+def _take(arrays: Arrays, dataset: Dataset, take: int | None, seed: int) -> Arrays:
+    """At most `take` images of each group, drawn by the seed."""
+    if take is None or arrays.group_count.max() <= take:
+        return arrays
+    rows = []
+    for group in range(dataset.num_groups):
+        members = np.arange(len(arrays.label))[arrays.group_slice(group)]
+        drawn = np.random.default_rng([seed, group]).permutation(len(members))[:take]
+        rows.append(members[np.sort(drawn)])
+    taken = np.concatenate(rows)
+    return Arrays(
+        image=arrays.image[taken],
+        patched_images=None,
+        label=arrays.label[taken],
+        subgroup=arrays.subgroup[taken],
+        group_count=np.minimum(arrays.group_count, take),
+    )
+
+
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def _most_probable(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.ndarray:
+    """The output with the highest logit for each image, `BATCH` of them at a time; int64 [n]."""
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, len(images), BATCH):
+        found.append(np.argmax(network(images[start : start + BATCH], training=False), axis=1))
+    return np.concatenate(found)

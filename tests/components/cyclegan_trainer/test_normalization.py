@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+import pytest
+
+from model_patching.components.cyclegan_trainer.normalization import BatchNormalization, normalize
+from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
+
+
+def batch(count=6, shape=(5, 4, 3)):
+    return np.random.default_rng(0).normal([1, -2, 30], [1, 5, 4], (count, *shape)).astype(np.float32)
+
+
+def network(shape=(5, 4, 3), **settings):
+    image = keras.Input(shape)
+    return keras.Model(image, normalize(image, CycleGANTrainerSettings(**settings)))
+
+
+def by_hand(images, axes, epsilon):
+    mean, variance = images.mean(axis=axes, keepdims=True), images.var(axis=axes, keepdims=True)
+    return (images - mean) / np.sqrt(variance + epsilon)
+
+
+def test_instance_normalization_is_over_the_pixels_of_a_channel():
+    images = batch()
+    for training in (True, False):
+        found = network(norm="instancenorm")(images, training=training).numpy()
+        assert found == pytest.approx(by_hand(images, (1, 2), 1e-5), abs=1e-3)
+
+
+def test_instance_normalization_leaves_single_pixels_alone():
+    images = batch(shape=(1, 1, 3))
+    assert np.array_equal(network((1, 1, 3), norm="instancenorm")(images), images)
+
+
+@pytest.mark.parametrize("translate_with", ["batch_statistics", "moving_averages"])
+def test_training_normalizes_over_the_batch_and_moves_the_averages(translate_with):
+    model = network(norm="batchnorm", translate_with=translate_with)
+    images = batch()
+    assert model(images, training=True).numpy() == pytest.approx(by_hand(images, (0, 1, 2), 1e-3), abs=1e-3)
+    (layer,) = (layer for layer in model.layers if isinstance(layer, BatchNormalization))
+    # Keras's momentum of 0.99, from a mean of 0 and a variance of 1.
+    assert layer.moving_mean.numpy() == pytest.approx(0.01 * images.mean(axis=(0, 1, 2)), rel=1e-4)
+    variance = images.var(axis=(0, 1, 2))
+    assert layer.moving_variance.numpy() == pytest.approx(0.99 + 0.01 * variance, rel=1e-2)
+
+
+def test_afterwards_by_the_batchs_own_moments_or_the_moving_averages():
+    images = batch()
+    for translate_with in ("batch_statistics", "moving_averages"):
+        model = network(norm="batchnorm", translate_with=translate_with)
+        (layer,) = (layer for layer in model.layers if isinstance(layer, BatchNormalization))
+        gamma, beta, mean, variance = [2.0, 1.0, 3.0], [0.0, 1.0, -1.0], [1.0, 0.0, 20.0], [4.0, 1.0, 9.0]
+        layer.set_weights([np.array(value) for value in (gamma, beta, mean, variance)])
+        if translate_with == "batch_statistics":
+            expected = by_hand(images, (0, 1, 2), 1e-3)
+        else:
+            expected = (images - mean) / np.sqrt(np.array(variance) + 1e-3)
+        found = model(images, training=False).numpy()
+        assert found == pytest.approx(expected * gamma + beta, abs=1e-3)
+        # No variable moves.
+        assert np.array_equal(layer.get_weights(), np.array([gamma, beta, mean, variance], np.float32))
+
+
+def test_is_rebuilt_from_its_config():
+    layer = BatchNormalization("moving_averages")
+    assert BatchNormalization.from_config(layer.get_config()).translate_with == "moving_averages"

@@ -1,0 +1,59 @@
+"""A working directory for the commands that users type."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+class Workspace:
+    """Runs commands in a folder of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "WANDB_MODE": "offline",
+        }
+        # Another test's tracker may still be there, and a user's run wouldn't find it.
+        self.environment.pop("WANDB_SERVICE", None)
+
+    def start(self, *command: str) -> subprocess.Popen:
+        """Starts a command and doesn't wait for it; output as text."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Runs a command to its end; returns its exit code and output."""
+        process = self.start(*command)
+        output, _ = process.communicate(timeout=800)
+        return process.returncode, output
+
+    def latest(self, node: str, output: str) -> Path:
+        """Folder of the newest artifact of a node's output."""
+        folder = self.folder / "runs" / "model_patching" / node / output
+        return max(folder.iterdir(), key=lambda path: int(path.name))
+
+
+@pytest.fixture
+def make_workspace(tmp_path):
+    """A working directory by its name."""
+
+    def make(name: str) -> Workspace:
+        folder = tmp_path / name
+        folder.mkdir()
+        return Workspace(folder)
+
+    return make
