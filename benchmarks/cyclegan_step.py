@@ -6,8 +6,6 @@ The textbook step calls each network for each loss term, has a gradient tape and
 networks, and is one `tf.function`. What is printed is explained in docs/benchmarks.md.
 """
 
-import itertools
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -44,16 +42,27 @@ CASES = {
     "waterbirds-batchnorm": (WATERBIRDS, {"batch_size": 4, "norm": "batchnorm"}),
     "waterbirds-instancenorm": (WATERBIRDS, {"batch_size": 4, "norm": "instancenorm"}),
 }
-# Every other kind of operation counts as the last.
-KINDS_OF_WORK = {
+# The time of an operation goes to the first of these that its place in the graph begins with.
+PARTS = {
+    "forward": "generators",
+    "backward": "generators",
+    "gradient_tape/forward": "their gradients",
+    "gradient_tape/backward": "their gradients",
+    "source_discriminator": "discriminators",
+    "target_discriminator": "discriminators",
+    "gradient_tape/source_discriminator": "their gradients ",
+    "gradient_tape/target_discriminator": "their gradients ",
+    "adam": "optimizers",
+    "": "rest",
+}
+KINDS = {
+    "Conv2DBackpropFilter": "convolutions, by the kernel",
+    "Conv2DBackpropInput": "convolutions, by the input",
     "Conv2D": "convolutions",
     "FusedConv2D": "convolutions",
-    "Conv2DBackpropInput": "convolutions: input gradients, and the generators' ups",
-    "Conv2DBackpropFilter": "convolutions: kernel gradients",
-    "Conv2DBackpropFilterWithBias": "convolutions: kernel gradients",
     "ResourceApplyAdam": "optimizers",
+    "": "normalization and rest",
 }
-OTHER_WORK = "normalization, activations, losses"
 
 
 def textbook_step(gan: CycleGAN) -> Callable:
@@ -151,51 +160,58 @@ def peak_convolution() -> tuple[Callable, float]:
     return run, 3 * 2.0 * 16 * 32 * 32 * 9 * 256 * 256
 
 
-def seconds_of(run: Callable, times: int = 1) -> float:
-    """Wall time of one of `times` runs; each returns tensors."""
-    started = time.perf_counter()
+class Times(NamedTuple):
+    """Seconds of one run: on the clock, and of the CPU's cores, which other processes disturb less."""
+
+    wall: float
+    cpu: float
+
+
+def time_of(run: Callable, times: int = 1) -> Times:
+    """What one of `times` runs takes; each returns tensors."""
+    wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(times):
         result = run()
     tf.nest.map_structure(lambda tensor: tensor.numpy(), result)
-    return (time.perf_counter() - started) / times
+    return Times((time.perf_counter() - wall) / times, (time.process_time() - cpu) / times)
 
 
-def time_in_turn(runs: list[Callable], seconds: float) -> list[list[float]]:
+def time_in_turn(runs: list[Callable], seconds: float) -> list[list[Times]]:
     """Times of each, in turn, for `seconds` and at least three rounds; a short one is repeated for half a second."""
-    times = [max(1, int(0.5 / seconds_of(run))) for run in runs]
+    repeats = [max(1, int(0.5 / time_of(run).wall)) for run in runs]
     results = [[] for _ in runs]
     started = time.perf_counter()
-    for number in itertools.count():
-        if number >= 3 and time.perf_counter() - started > seconds:
-            return results
-        for run, repeat, result in zip(runs, times, results, strict=True):
-            result.append(seconds_of(run, repeat))
+    while len(results[0]) < 3 or time.perf_counter() - started < seconds:
+        for run, repeat, result in zip(runs, repeats, results, strict=True):
+            result.append(time_of(run, repeat))
+    return results
 
 
-def where_the_time_goes(run: Callable) -> dict[str, float]:
-    """Share of each kind of work in the time that operations take in one run, by TensorFlow's profiler."""
+def where_the_time_goes(run: Callable) -> tuple[dict[str, float], dict[str, float]]:
+    """Share of each part and of each kind of operation in the time of all in one run, by TensorFlow's profiler."""
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
-        seconds_of(run)
+        time_of(run)
         tf.profiler.experimental.stop()
         (path,) = Path(folder).rglob("*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
-    spent = Counter()
+    parts, kinds = Counter(), Counter()
     for plane in space.planes:
         for line in plane.lines:
             if not line.name.startswith("tf_Compute"):  # the threads that run operations
                 continue
             for event in line.events:
-                name = plane.event_metadata[event.metadata_id].name
-                node, _, operation = name.rpartition(":")
-                if node and not operation.startswith(("Process", "Run")):
-                    operation = operation.split("#")[0].removeprefix("_MklNative")
-                    spent[KINDS_OF_WORK.get(operation, OTHER_WORK)] += event.duration_ps
-    total = sum(spent.values())
-    return {kind: duration / total for kind, duration in spent.most_common()}
+                node, _, operation = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                if not node or node == "ExecutorState:":
+                    continue
+                operation = operation.removeprefix("_MklNative")
+                parts[next(PARTS[key] for key in PARTS if node.startswith(key))] += event.duration_ps
+                kinds[next(KINDS[key] for key in KINDS if operation.startswith(key))] += event.duration_ps
+    total = sum(parts.values())
+    return tuple({name: time / total for name, time in counter.items()} for counter in (parts, kinds))
 
 
-def measure(name: str, seconds: float, console: Console) -> tuple[list[str], dict[str, float]]:
+def measure(name: str, seconds: float) -> tuple[list[str], dict[str, float], dict[str, float]]:
     """The table's row of a case, and where its time goes."""
     image_shape, changes = CASES[name]
     settings = CycleGANTrainerSettings(**changes)
@@ -210,26 +226,21 @@ def measure(name: str, seconds: float, console: Console) -> tuple[list[str], dic
     peak, peak_flop = peak_convolution()
     runs = [lambda: this(*images, seed), lambda: textbook(*images, seed), peak]
     for run in runs:
-        seconds_of(run)  # traces
+        time_of(run)  # traces
     of_this, of_textbook, of_peak = time_in_turn(runs, seconds)
 
     flop = step_flop(gan)
-    speed = flop / statistics.median(of_this)
-    peak_speed = peak_flop / statistics.median(of_peak)
-    ratios = [theirs / mine for mine, theirs in zip(of_this, of_textbook, strict=True)]
-    row = [
-        name,
-        f"{1000 * statistics.median(of_this):,.0f}",
-        f"{1000 * statistics.median(of_textbook):,.0f}",
-        f"{statistics.median(ratios):.2f}",
-        f"{min(ratios):.2f}–{max(ratios):.2f}",
-        f"{flop / 1e9:,.0f}",
-        f"{speed / 1e9:.0f}",
-        f"{peak_speed / 1e9:.0f}",
-        f"{100 * speed / peak_speed:.0f} %",
-    ]
-    console.print(" ".join(row))
-    return row, where_the_time_goes(runs[0])
+    row = [name]
+    for clock in Times._fields:
+        mine, textbooks, peaks = (
+            np.array([getattr(times, clock) for times in results])
+            for results in (of_this, of_textbook, of_peak)
+        )
+        row += [f"{1000 * np.median(mine):,.0f}", f"{1000 * np.median(textbooks):,.0f}"]
+        row.append(f"{np.median(textbooks / mine):.2f}")
+    speed, peak_speed = flop / np.median(mine) / 1e9, peak_flop / np.median(peaks) / 1e9  # by the CPU's time
+    row += [f"{flop / 1e9:,.0f}", f"{speed:.0f}", f"{peak_speed:.0f}", f"{100 * speed / peak_speed:.0f} %"]
+    return row, *where_the_time_goes(runs[0])
 
 
 def memory(steps: int) -> list[int]:
@@ -258,20 +269,25 @@ def main(
     ] = 1000,
 ) -> None:
     """Prints the tables of docs/benchmarks.md."""
-    console = Console(width=150)
-    columns = ("case", "ms", "textbook ms", "ratio", "from–to", "GFLOP", "GFLOP/s", "peak GFLOP/s", "of peak")
-    table = Table(*columns)
-    profiles = {}
+    console = Console(width=160)
+    speeds, parts, kinds = [], {}, {}
     for name in cases.split(","):
-        row, profiles[name] = measure(name, seconds, console)
+        row, parts[name], kinds[name] = measure(name, seconds)
+        speeds.append(row)
+        console.print(" ".join(row))
+
+    columns = ["case", "ms", "textbook", "ratio", "CPU ms", "textbook", "ratio"]
+    columns += ["GFLOP", "GFLOP/CPU s", "peak", "of peak"]
+    table = Table(*columns)
+    for row in speeds:
         table.add_row(*row)
     console.print(table)
-
-    kinds = [*dict.fromkeys(KINDS_OF_WORK.values()), OTHER_WORK]
-    table = Table("case", *kinds)
-    for name, shares in profiles.items():
-        table.add_row(name, *(f"{100 * shares.get(kind, 0.0):.0f} %" for kind in kinds))
-    console.print(table)
+    for names, profiles in ((PARTS, parts), (KINDS, kinds)):
+        columns = list(dict.fromkeys(names.values()))
+        table = Table("case", *columns)
+        for name, shares in profiles.items():
+            table.add_row(name, *(f"{100 * shares.get(column, 0.0):.0f} %" for column in columns))
+        console.print(table)
     if memory_steps:
         console.print("MiB held over", memory_steps, "toy steps:", *memory(memory_steps))
 

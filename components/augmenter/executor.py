@@ -115,11 +115,16 @@ def _split_files(examples: types.Artifact, split: str) -> list[str]:
     return files
 
 
-def _plain_error(error: Exception) -> ValueError | None:
-    """This project's one-line error inside Beam's, which adds its own text or the worker's whole traceback."""
+def _plain_error(error: Exception) -> Exception | None:
+    """A one-line error for one of Beam's, which adds its own text or the worker's whole traceback to this project's."""
     for kind in (RecordError, TranslatorError):
         found = re.search(rf"\b{kind.__name__}: (.*)", str(error))
         message = found.group(1) if found else str(error) if isinstance(error, kind) else None
         if message is not None:
             return kind(re.sub(r" \[while running '.*", "", message).strip())
+    if "Channel closed prematurely" in str(error):
+        return RuntimeError(
+            "a worker process of Beam has ended before its work was done, perhaps for want of memory: take fewer with"
+            " --direct_num_workers, or smaller augmentation.records_per_shard or batch_size"
+        )
     return None

@@ -5,6 +5,8 @@ A model folder holds `translators.json` and one Keras SavedModel for each ordere
 """
 
 import json
+import logging
+import os
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -76,7 +78,9 @@ def diagnoses(model_dirs: Sequence[str]) -> list[dict]:
         with tf.io.gfile.GFile(path) as file:
             directions = json.loads(file.read()).get("diagnostics")
         if not directions:
-            raise TranslatorError(f"{path}: has no diagnostics to hold against the thresholds of 'translation'")
+            raise TranslatorError(
+                f"{path}: has no diagnostics to hold against the thresholds of 'translation'"
+            )
         found += directions
     return found
 
@@ -98,6 +102,7 @@ class Translators:
         self._models = {
             path: _load(path) for path in sorted({path for paths in plan.values() for path in paths})
         }
+        logging.info("process %d has loaded %d translators", os.getpid(), len(self._models))
         self._patch: dict[tuple[str, ...], Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]] = {}
         for paths in set(plan.values()):
             self._patch[paths] = self._make_patch([self._models[path] for path in paths])

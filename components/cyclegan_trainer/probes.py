@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from model_patching.components.cyclegan_trainer.image_augmentation import augment
+from model_patching.components.cyclegan_trainer.random_erasing import random_erasing
 from model_patching.components.cyclegan_trainer.settings import ImageAugmentation, ProbeSettings
 from model_patching.components.progress import progress_bar
 from model_patching.components.robust_trainer.batches import group_balanced
@@ -16,11 +17,10 @@ from model_patching.data.arrays import Arrays
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import to_float
 
-SIDE = 28  # pixels: what the first convolution leaves at least of a bigger image's shorter side
+SIDE = 28  # pixels: a bigger image is brought below, on its shorter side, before the blocks
 BATCH = 250  # images that are classified together
-AUGMENTATION = ImageAugmentation(
-    rotation=15, pad_and_crop=2, crop=0.1
-)  # what hardly ever changes what is seen
+LAYERS_WITH_SEED = 100  # more than a probe has
+ERASED = 2  # rectangles of a training image
 NOTE_EVERY = 20  # steps between two losses in the progress bar
 
 
@@ -65,20 +65,21 @@ def probe(
 ) -> keras.Model:
     """Builds a small convolutional network for images of any size.
 
-    A first convolution brings bigger images down to 28 ... 55 pixels, so that they cost little more than digits. Then
-    come blocks of two 3×3 convolutions, of which the second halves the resolution, and the average over all pixels.
+    Convolutions with strides bring bigger images down to 14 ... 27 pixels, so that photographs cost at most about ten
+    times as much as digits. Then come blocks of two 3×3 convolutions, of which the second halves the resolution, and a
+    dense layer that sees where in the image something is.
 
     Args:
         image_shape: (H, W, C).
         num_outputs: number of logits.
-        filters: channels of each block.
+        filters: channels of each block; the strided convolutions have those of the first.
         seed: fixes the initial weights.
         name: of the model.
 
     Returns:
         float32 [n, H, W, C] in [-1, 1] → float32 logits [n, num_outputs].
     """
-    seeds = itertools.count(seed * (2 * len(filters) + 2))
+    seeds = itertools.count(seed * LAYERS_WITH_SEED)
 
     def convolve(x: keras.KerasTensor, channels: int, size: int, stride: int) -> keras.KerasTensor:
         x = layers.Conv2D(
@@ -94,25 +95,26 @@ def probe(
 
     image = keras.Input(image_shape)
     x = image
-    stride = min(image_shape[:2]) // SIDE
-    if stride > 1:
+    while min(x.shape[1:3]) >= SIDE:
+        stride = 4 if min(x.shape[1:3]) >= 4 * SIDE else 2
         x = convolve(x, filters[0], stride + 2, stride)
     for channels in filters:
         x = convolve(x, channels, 3, 1)
         x = convolve(x, channels, 3, 2)
-    x = layers.GlobalAveragePooling2D()(x)
-    logits = layers.Dense(num_outputs, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)))(
-        x
-    )
+    x = layers.Flatten()(x)
+    initializer = keras.initializers.GlorotUniform(seed=next(seeds))
+    logits = layers.Dense(num_outputs, kernel_initializer=initializer)(x)
     return keras.Model(image, logits, name=name)
 
 
 def train_probes(
     probes: Probes, arrays: Arrays, dataset: Dataset, settings: ProbeSettings, seed: int
 ) -> None:
-    """Trains both probes on real images, the same of every group, turned, moved and cropped a little.
+    """Trains both probes on real images: turned, moved and cropped a little, and partly erased.
 
-    With as many images of each group the subgroup says nothing about the class, nor the class about the subgroup.
+    A batch has as many images of each group, so that the subgroup says nothing about the class, nor the class about the
+    subgroup. A rare group's few images come again and again; without the changes the probes would know them by heart
+    and fail on others of that group.
 
     Args:
         probes: fresh ones.
@@ -126,6 +128,9 @@ def train_probes(
     """
     draw = group_balanced(_take(arrays, dataset, settings.take, seed), dataset, settings.batch_size)
     subgroup = tf.repeat(tf.tile(tf.range(dataset.num_subgroups), [dataset.num_classes]), settings.batch_size)
+    # No mirror images: they would change a digit, say.
+    moves = max(1, round(min(dataset.image_shape[:2]) / 14))
+    augmentation = ImageAugmentation(rotation=15, pad_and_crop=moves, crop=0.1)
     weights = probes.label.trainable_variables + probes.subgroup.trainable_variables
     optimizer = keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
@@ -135,11 +140,12 @@ def train_probes(
     @tf.function
     def train_step(step: tf.Tensor) -> tf.Tensor:
         # Every draw depends on the seed and the step alone.
-        step_seed = tf.stack([tf.constant(seed), 2 * step])
+        step_seed = tf.stack([tf.constant(seed), 3 * step])
         image, label, _ = draw(step_seed)
-        image = augment(image, AUGMENTATION, step_seed + [0, 1])
+        image = augment(image, augmentation, step_seed + [0, 1])
+        erased = random_erasing(image, ERASED, step_seed + [0, 2])
         with tf.GradientTape() as tape:
-            loss = _cross_entropy(label, probes.label(image, training=True))
+            loss = _cross_entropy(label, probes.label(erased, training=True))
             loss += _cross_entropy(subgroup, probes.subgroup(image, training=True))
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss

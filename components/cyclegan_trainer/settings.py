@@ -71,6 +71,9 @@ class CycleGANTrainerSettings(Settings):
         gradient_penalty: of the discriminators: "none", "dragan" or "wgan-gp".
         gradient_penalty_scale: its weight.
         cycle_loss_scale: weight of mean|G(F(x)) - x|.
+        target_cycle_loss_scale: weight of mean|F(G(y)) - y|, the cycle from the target subgroup; null takes
+            cycle_loss_scale. Where the target subgroup adds something that an image of the source subgroup has no room
+            for, a low one keeps G from leaving a trace of it.
         source_cycle_loss_only: leaves out the cycle that starts from the target subgroup.
         identity_loss_scale: weight of 0.5 * mean|F(y) - y|.
         replay_buffer_size: past translations that the discriminators draw from; 0 for none.
@@ -106,6 +109,7 @@ class CycleGANTrainerSettings(Settings):
     gradient_penalty: Literal["none", "dragan", "wgan-gp"] = "none"
     gradient_penalty_scale: Scale = 10.0
     cycle_loss_scale: Scale = 10.0
+    target_cycle_loss_scale: Scale | None = None
     source_cycle_loss_only: bool = False
     identity_loss_scale: Scale = 1.0
     replay_buffer_size: Annotated[int, Field(ge=0)] = 50
@@ -139,6 +143,13 @@ class CycleGANTrainerSettings(Settings):
             and self.gradient_penalty_scale != default["gradient_penalty_scale"].default
         ):
             raise ValueError("gradient_penalty_scale needs a gradient_penalty")
+        if self.source_cycle_loss_only and self.target_cycle_loss_scale is not None:
+            raise ValueError("target_cycle_loss_scale and source_cycle_loss_only exclude each other")
         if self.schedule == "constant" and self.decay_from != default["decay_from"].default:
             raise ValueError("decay_from needs schedule: linear")
         return self
+
+    @property
+    def target_scale(self) -> float:
+        """Weight of the cycle from the target subgroup."""
+        return self.cycle_loss_scale if self.target_cycle_loss_scale is None else self.target_cycle_loss_scale

@@ -1,5 +1,8 @@
 import tfx  # noqa: F401, I001 - before everything that imports tensorflow_data_validation
 
+import json
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 from tfx.components.util import examples_utils, tfxio_utils
@@ -10,6 +13,7 @@ from tfx.types import channel_utils, standard_artifacts
 from model_patching.components.augmenter.component import Augmenter
 from model_patching.components.augmenter.executor import Executor
 from model_patching.components.augmenter.settings import AugmenterSettings
+from model_patching.components.augmenter.thresholds import TranslationRefused, TranslationThresholds
 from model_patching.components.augmenter.translators import TranslatorError
 from model_patching.data import schema
 from model_patching.data.dataset import Dataset
@@ -47,7 +51,7 @@ def model_artifact(uri):
     return artifact
 
 
-def run(folder, examples, models, settings, mode="in_memory"):
+def run(folder, examples, models, settings, mode="in_memory", thresholds=TranslationThresholds()):  # noqa: B008
     output = standard_artifacts.Examples()
     output.uri = str(folder)
     folder.mkdir()
@@ -59,7 +63,12 @@ def run(folder, examples, models, settings, mode="in_memory"):
     Executor(context).Do(
         {"source_examples": [examples], "models": [model_artifact(uri) for uri in models]},
         {"examples": [output]},
-        {"settings": settings.model_dump_json(), "dataset": TWO.model_dump_json(), "code_hash": "0"},
+        {
+            "settings": settings.model_dump_json(),
+            "thresholds": thresholds.model_dump_json(),
+            "dataset": TWO.model_dump_json(),
+            "code_hash": "0",
+        },
     )
     return output
 
@@ -119,14 +128,48 @@ def test_wrong_inputs_are_refused_before_anything_is_written(tmp_path, models, m
         assert list((tmp_path / folder).iterdir()) == []
 
 
+def test_translators_below_a_threshold_are_refused_before_anything_is_written(tmp_path, models, make_records):
+    examples = write_examples(tmp_path / "in", make_records)
+    thresholds = TranslationThresholds(min_flip_rate=0.9)
+    with pytest.raises(TranslatorError, match="model0/translators.json: has no diagnostics"):
+        run(tmp_path / "out1", examples, models, AugmenterSettings(), thresholds=thresholds)
+    for label, flip_rate in enumerate((0.95, 0.85)):
+        path = Path(models[label]) / "translators.json"
+        measured = {
+            "class": TWO.classes[label],
+            "source": "clean",
+            "target": "zigzag",
+            "flip_rate": flip_rate,
+        }
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"diagnostics": [measured]}))
+    with pytest.raises(
+        TranslationRefused, match="min_flip_rate is 0.9, but clean → zigzag of class 'odd' reaches 0.85"
+    ):
+        run(tmp_path / "out2", examples, models, AugmenterSettings(), thresholds=thresholds)
+    assert list((tmp_path / "out1").iterdir()) == list((tmp_path / "out2").iterdir()) == []
+    run(
+        tmp_path / "out3",
+        examples,
+        models,
+        AugmenterSettings(),
+        thresholds=TranslationThresholds(min_flip_rate=0.8),
+    )
+    assert (tmp_path / "out3" / "Split-train").is_dir()
+
+
 def test_the_component_takes_one_model_or_more():
     examples = channel_utils.as_channel([standard_artifacts.Examples()])
     models = [channel_utils.as_channel([standard_artifacts.Model()]) for _ in range(2)]
-    settings = AugmenterSettings(batch_size=7)
+    settings, thresholds = AugmenterSettings(batch_size=7), TranslationThresholds(min_flip_rate=0.5)
     for given in (models[:1], models):
-        component = Augmenter(examples=examples, models=given, settings=settings, dataset=TWO)
+        component = Augmenter(
+            examples=examples, models=given, settings=settings, thresholds=thresholds, dataset=TWO
+        )
         assert component.id == "Augmenter"
         assert component.outputs["examples"].type is standard_artifacts.Examples
         assert AugmenterSettings.model_validate_json(component.exec_properties["settings"]) == settings
+        assert (
+            TranslationThresholds.model_validate_json(component.exec_properties["thresholds"]) == thresholds
+        )
         assert Dataset.model_validate_json(component.exec_properties["dataset"]) == TWO
         assert len(component.exec_properties["code_hash"]) == 64

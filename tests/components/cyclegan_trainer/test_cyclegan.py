@@ -60,11 +60,15 @@ def generator_losses(gan, source, target):
         + adversarial(kind, gan.source_discriminator(fake_source), real=True)
     }
     losses["cycle"] = tf.reduce_mean(abs(gan.backward(fake_target) - source))
+    weighted_cycle = 10.0 * losses["cycle"]
     if not gan.settings.source_cycle_loss_only:
-        losses["cycle"] += tf.reduce_mean(abs(gan.forward(fake_source) - target))
+        target_cycle = tf.reduce_mean(abs(gan.forward(fake_source) - target))
+        losses["cycle"] += target_cycle
+        scale = gan.settings.target_cycle_loss_scale
+        weighted_cycle += (10.0 if scale is None else scale) * target_cycle
     losses["identity"] = 0.5 * tf.reduce_mean(abs(gan.forward(target) - target))
     losses["identity"] += 0.5 * tf.reduce_mean(abs(gan.backward(source) - source))
-    losses["generator"] = losses["adversarial"] + 10.0 * losses["cycle"] + 3.0 * losses["identity"]
+    losses["generator"] = losses["adversarial"] + weighted_cycle + 3.0 * losses["identity"]
     return losses
 
 
@@ -94,6 +98,7 @@ VARIANTS = [
     {"gan_loss": "bce", "norm": "batchnorm"},
     {"gan_loss": "wgan", "source_cycle_loss_only": True},
     {"residual_outputs": True, "replay_buffer_size": 0},
+    {"target_cycle_loss_scale": 2.0},
 ]
 
 
@@ -335,6 +340,7 @@ OPTIONS = {
     "gradient_penalty": ("dragan", {}),
     "gradient_penalty_scale": (3.0, {"gradient_penalty": "wgan-gp"}),
     "cycle_loss_scale": (3.0, {}),
+    "target_cycle_loss_scale": (1.0, {}),
     "source_cycle_loss_only": (True, {}),
     "identity_loss_scale": (1.0, {}),
     "replay_buffer_size": (2 * BATCH, {}),

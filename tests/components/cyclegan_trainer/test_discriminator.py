@@ -40,7 +40,7 @@ def test_judges_each_image_alone_with_instance_normalization():
 
 
 def test_batch_normalization_looks_at_the_whole_batch():
-    model = build((8, 8, 1), (4, 8), norm="batchnorm")
+    model = build((8, 8, 1), (4, 8), norm="batchnorm", batch_size=4)
     batch = images(4, (8, 8, 1))
     other = np.concatenate([batch[:1], 1 - batch[1:] ** 2])
     assert not np.allclose(model(batch, training=True)[0], model(other, training=True)[0], atol=1e-3)

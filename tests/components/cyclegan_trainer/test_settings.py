@@ -39,6 +39,10 @@ def test_bad_values(text):
         ),
         ({"translate_with": "moving_averages"}, "translate_with: moving_averages needs norm: batchnorm"),
         ({"gradient_penalty_scale": 5.0}, "gradient_penalty_scale needs a gradient_penalty"),
+        (
+            {"target_cycle_loss_scale": 1.0, "source_cycle_loss_only": True},
+            "target_cycle_loss_scale and source_cycle_loss_only exclude each other",
+        ),
         ({"schedule": "constant", "decay_from": 0.3}, "decay_from needs schedule: linear"),
     ],
 )

@@ -47,7 +47,7 @@ def test_no_variable_changes_and_nothing_is_drawn(settings):
 
 
 def test_batch_statistics_are_those_of_training():
-    model = trained(norm="batchnorm")
+    model = trained(norm="batchnorm", batch_size=5)
     batch = images(5)
     assert translate(model, batch).numpy() == pytest.approx(model(batch, training=True).numpy(), abs=1e-5)
     # A rendition depends on the images beside it ...
@@ -55,7 +55,7 @@ def test_batch_statistics_are_those_of_training():
 
 
 def test_with_moving_averages_each_image_is_translated_alone():
-    model = trained(norm="batchnorm", translate_with="moving_averages")
+    model = trained(norm="batchnorm", translate_with="moving_averages", batch_size=5)
     batch = images(5)
     together = translate(model, batch).numpy()
     assert translate(model, batch[:1]).numpy() == pytest.approx(together[:1], abs=1e-5)
