@@ -6,10 +6,12 @@ The textbook step calls each network for each loss term, has a gradient tape and
 networks, and is one `tf.function`. What is printed is explained in docs/benchmarks.md.
 """
 
+import multiprocessing
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -272,7 +274,9 @@ def main(
     console = Console(width=160)
     speeds, parts, kinds = [], {}, {}
     for name in cases.split(","):
-        row, parts[name], kinds[name] = measure(name, seconds)
+        # A process for each case: TensorFlow doesn't give all of the memory of the one before back.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            row, parts[name], kinds[name] = process.submit(measure, name, seconds).result()
         speeds.append(row)
         console.print(" ".join(row))
 

@@ -110,11 +110,11 @@ def probe(
 def train_probes(
     probes: Probes, arrays: Arrays, dataset: Dataset, settings: ProbeSettings, seed: int
 ) -> None:
-    """Trains both probes on real images: turned, moved and cropped a little, and partly erased.
+    """Trains both probes on real images, turned and moved a little.
 
     A batch has as many images of each group, so that the subgroup says nothing about the class, nor the class about the
-    subgroup. A rare group's few images come again and again; without the changes the probes would know them by heart
-    and fail on others of that group.
+    subgroup. A rare group's few images come again and again, and the probe of the class would soon know them by heart
+    and fail on others of that group; so it sees them partly erased as well.
 
     Args:
         probes: fresh ones.
@@ -128,9 +128,9 @@ def train_probes(
     """
     draw = group_balanced(_take(arrays, dataset, settings.take, seed), dataset, settings.batch_size)
     subgroup = tf.repeat(tf.tile(tf.range(dataset.num_subgroups), [dataset.num_classes]), settings.batch_size)
-    # No mirror images: they would change a digit, say.
+    # No mirror images: a digit, say, would be another.
     moves = max(1, round(min(dataset.image_shape[:2]) / 14))
-    augmentation = ImageAugmentation(rotation=15, pad_and_crop=moves, crop=0.1)
+    augmentation = ImageAugmentation(rotation=15, pad_and_crop=moves)
     weights = probes.label.trainable_variables + probes.subgroup.trainable_variables
     optimizer = keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)

@@ -41,10 +41,10 @@ class ProbeSettings(Settings):
         take: training images of each group, at most; null takes all.
     """
 
-    filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64, 128)
-    steps: Count = 400
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64)
+    steps: Count = 1200
     batch_size: Count = 32
-    learning_rate: Rate = 2e-3
+    learning_rate: Rate = 4e-3
     take: Count | None = 2000
 
 
