@@ -121,6 +121,8 @@ def test_any_size_at_a_bounded_cost(shape, side):
     assert abs(logits[0] - logits[1]).max() > 0
     sides = [layer.output.shape[1] for layer in model.layers if isinstance(layer, layers.Conv2D)]
     assert sides[-4:] == [side, -(-side // 2), -(-side // 2), -(-side // 4)]  # the blocks
+    # The last layer sees where something is: it has a weight for each place.
+    assert model.layers[-1].kernel.shape[0] == np.prod(model.layers[-3].output.shape[1:])
     assert convolution_cost(model) <= 12 * convolution_cost(probe((28, 28, 3), 3, (32, 64), 0, "probe"))
 
 
