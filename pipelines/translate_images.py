@@ -73,7 +73,13 @@ def translate_images(
     # What TensorFlow says while it starts is nobody's concern here.
     with output_moved_to(Path(os.devnull)):
         with working_on("loading TensorFlow"):
-            translate = _load(translator.folder)
+            # Loads TensorFlow.
+            from model_patching.components.augmenter.load_translator import TranslatorError, load_translator
+
+            try:
+                translate = load_translator(str(translator.folder))
+            except TranslatorError as error:
+                raise WrongArgument(error) from None
         for image in images:
             read_image(image, translator.image_shape, resize)
         try:
@@ -197,19 +203,6 @@ def _check_subgroup(option: str, name: str, subgroups: Sequence[str]) -> None:
     raise WrongArgument(
         f"{option} {name}: the model has no such subgroup{suggestion}; it has {', '.join(subgroups)}"
     )
-
-
-def _load(folder: Path) -> "Callable[[tf.Tensor], tf.Tensor]":
-    import tensorflow as tf
-
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        _ = loaded.serve
-    except (OSError, AttributeError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())
-        raise WrongArgument(f"{folder}: not a translator's SavedModel: {reason}") from None
-    # Not `loaded.serve` itself: it wouldn't keep the variables alive, which belong to `loaded`.
-    return lambda images: loaded.serve(images)
 
 
 def _batches(count: int, batch_size: int) -> Iterator[list[int]]:

@@ -11,14 +11,10 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from model_patching.components.augmenter.augment import PatchSplit
+from model_patching.components.augmenter.load_translator import TranslatorError
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.thresholds import TranslationThresholds, check_thresholds
-from model_patching.components.augmenter.translators import (
-    SharedTranslators,
-    TranslatorError,
-    diagnoses,
-    plan_translators,
-)
+from model_patching.components.augmenter.translators import SharedTranslators, diagnoses, plan_translators
 from model_patching.components.beam_buffers import turn_off_timed_flush
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import RecordError

@@ -1,7 +1,7 @@
 """Translators as they lie in Model artifacts: which one renders an image in which subgroup, and doing it.
 
-A model folder holds `translators.json` and one Keras SavedModel for each ordered pair of subgroups,
-`translators/<s>_to_<z>/`, whose endpoint `serve` maps float32 [n, H, W, C] in [-1, 1] to the same.
+A model folder holds `translators.json` and one SavedModel for each ordered pair of subgroups,
+`translators/<s>_to_<z>/`.
 """
 
 import json
@@ -12,16 +12,13 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
+from model_patching.components.augmenter.load_translator import TranslatorError, load_translator
 from model_patching.components.augmenter.settings import DEFAULT_JPEG_QUALITY, AugmenterSettings
 from model_patching.data import schema
 from model_patching.data.dataset import Dataset
 
 DESCRIPTION = "translators.json"
 PNG_COMPRESSION = 1  # of 0 to 9: half the time of the default, 6, for files that are a tenth larger
-
-
-class TranslatorError(ValueError):
-    """Translators are missing or don't fit the data set. The message is one line."""
 
 
 def plan_translators(model_dirs: Sequence[str], dataset: Dataset) -> dict[tuple[int, int], tuple[str, ...]]:
@@ -100,7 +97,8 @@ class Translators:
         self._dataset = dataset
         self._settings = settings
         self._models = {
-            path: _load(path) for path in sorted({path for paths in plan.values() for path in paths})
+            path: load_translator(path)
+            for path in sorted({path for paths in plan.values() for path in paths})
         }
         logging.info("process %d has loaded %d translators", os.getpid(), len(self._models))
         self._patch: dict[tuple[str, ...], Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]] = {}
@@ -215,15 +213,3 @@ def _source(
         f"class '{class_name}': {model_dir} has no translator into '{dataset.subgroups[target]}' for images of"
         f" '{dataset.subgroups[subgroup]}'"
     )
-
-
-def _load(path: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Endpoint `serve` of a SavedModel."""
-    try:
-        loaded = tf.saved_model.load(path)
-        _ = loaded.serve
-    except (OSError, AttributeError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())
-        raise TranslatorError(f"{path}: not a translator's SavedModel: {reason}") from None
-    # Not `loaded.serve` itself: it wouldn't keep the variables alive, which belong to `loaded`.
-    return lambda images: loaded.serve(images)

@@ -1,6 +1,7 @@
 """The two classifiers that judge translations: one tells the class, the other the subgroup."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import keras
@@ -20,7 +21,7 @@ from model_patching.data.schema import to_float
 SIDE = 28  # pixels: a bigger image is brought below, on its shorter side, before the blocks
 BATCH = 250  # images that are classified together
 LAYERS_WITH_SEED = 100  # more than a probe has
-ERASED = 2  # rectangles of a training image
+ERASED = 3  # rectangles of a training image
 NOTE_EVERY = 20  # steps between two losses in the progress bar
 
 
@@ -118,7 +119,7 @@ def train_probes(
 
     Args:
         probes: fresh ones.
-        arrays: the training split.
+        arrays: of the training split; the caller takes no more than `settings.take` of each group.
         dataset: its groups.
         settings: how to train.
         seed: draws images and augmentations; on one CPU it fixes the weights.
@@ -126,7 +127,7 @@ def train_probes(
     Raises:
         ValueError: a group has no example, or the loss isn't finite.
     """
-    draw = group_balanced(_take(arrays, dataset, settings.take, seed), dataset, settings.batch_size)
+    draw = group_balanced(arrays, dataset, settings.batch_size)
     subgroup = tf.repeat(tf.tile(tf.range(dataset.num_subgroups), [dataset.num_classes]), settings.batch_size)
     # No mirror images: a digit, say, would be another.
     moves = max(1, round(min(dataset.image_shape[:2]) / 14))
@@ -153,11 +154,14 @@ def train_probes(
     with progress_bar("probes of class and subgroup", settings.steps) as bar:
         for step in range(settings.steps):
             loss = train_step(tf.constant(step))
-            if step % NOTE_EVERY == 0:
-                bar.advance(0, note=f"loss {float(loss):.3f}")
+            if step % NOTE_EVERY == 0 or step == settings.steps - 1:
+                value = float(loss)
+                if not math.isfinite(value):
+                    raise ValueError(
+                        f"the probes' loss is {value} at step {step + 1}: try a lower translation.probe.learning_rate"
+                    )
+                bar.advance(0, note=f"loss {value:.3f}")
             bar.advance(1)
-    if not np.isfinite(float(loss)):
-        raise ValueError(f"the probes' loss is {float(loss)}: try a lower translation.probe.learning_rate")
 
 
 def probe_accuracy(probes: Probes, arrays: Arrays, dataset: Dataset, limit: int) -> list[dict]:
@@ -189,25 +193,6 @@ def probe_accuracy(probes: Probes, arrays: Arrays, dataset: Dataset, limit: int)
             }
         )
     return groups
-
-
-def _take(arrays: Arrays, dataset: Dataset, take: int | None, seed: int) -> Arrays:
-    """At most `take` images of each group, drawn by the seed."""
-    if take is None or arrays.group_count.max() <= take:
-        return arrays
-    rows = []
-    for group in range(dataset.num_groups):
-        members = np.arange(len(arrays.label))[arrays.group_slice(group)]
-        drawn = np.random.default_rng([seed, group]).permutation(len(members))[:take]
-        rows.append(members[np.sort(drawn)])
-    taken = np.concatenate(rows)
-    return Arrays(
-        image=arrays.image[taken],
-        patched_images=None,
-        label=arrays.label[taken],
-        subgroup=arrays.subgroup[taken],
-        group_count=np.minimum(arrays.group_count, take),
-    )
 
 
 def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

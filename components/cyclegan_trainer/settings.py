@@ -150,6 +150,11 @@ class CycleGANTrainerSettings(Settings):
         return self
 
     @property
+    def normalizes_over_batch(self) -> bool:
+        """Whether a trained translator's result depends on the images beside it."""
+        return self.norm == "batchnorm" and self.translate_with == "batch_statistics"
+
+    @property
     def target_scale(self) -> float:
         """Weight of the cycle from the target subgroup."""
         return self.cycle_loss_scale if self.target_cycle_loss_scale is None else self.target_cycle_loss_scale

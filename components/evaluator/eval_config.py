@@ -10,16 +10,12 @@ from tensorflow_model_analysis import constants as tfma_constants
 from tensorflow_model_analysis.proto import config_pb2
 
 from model_patching.components.evaluator import worst_group
-from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.evaluator.settings import ROUNDING, EvaluatorSettings
 from model_patching.data.dataset import LABEL, SUBGROUP, Dataset
 
 # The classifier's serving signature: serialized examples [n] → {"probabilities": float32 [n, C]}.
 SIGNATURE = "serving_default"
 PROBABILITIES = "probabilities"
-
-# Accuracies are quotients of counts, and a difference of two may miss the exact decimal by a rounding error:
-# 0.8 − 0.7 is above 0.1. No test split is so large that this could hide an example.
-_ROUNDING = 1e-9
 
 
 def eval_config(settings: EvaluatorSettings, dataset: Dataset, code_hash: str) -> config_pb2.EvalConfig:
@@ -87,14 +83,14 @@ def _group_metric(
 def _worst_group_threshold(settings: EvaluatorSettings) -> config_pb2.MetricThreshold:
     # There is always a lower bound, if only 0: TFX blesses nothing when no threshold is left, and then a gate that
     # compares with the last blessed model could never open for a first one.
-    lowest = (settings.min_worst_group_accuracy or 0.0) - _ROUNDING
+    lowest = (settings.min_worst_group_accuracy or 0.0) - ROUNDING
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound=DoubleValue(value=lowest))
     )
     if settings.baseline != "none":
         threshold.change_threshold.CopyFrom(
             config_pb2.GenericChangeThreshold(
-                absolute=DoubleValue(value=-settings.max_worst_group_drop - _ROUNDING),
+                absolute=DoubleValue(value=-settings.max_worst_group_drop - ROUNDING),
                 direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
             )
         )
@@ -106,6 +102,6 @@ def _gap_threshold(settings: EvaluatorSettings) -> config_pb2.MetricThreshold | 
         return None
     return config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(
-            upper_bound=DoubleValue(value=settings.max_subgroup_gap + _ROUNDING)
+            upper_bound=DoubleValue(value=settings.max_subgroup_gap + ROUNDING)
         )
     )

@@ -2,10 +2,8 @@
 
 from typing import Any
 
+from model_patching.components.evaluator.settings import ROUNDING
 from model_patching.components.subgroup_report.text import percent, points
-
-# The gate's tolerance, see components/evaluator/eval_config.py: 0.8 − 0.7 is above 0.1 by a rounding error.
-ROUNDING = 1e-9
 
 
 def verdict(summary: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from model_patching.components.augmenter.component import Augmenter
 from model_patching.components.augmenter.executor import Executor
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.thresholds import TranslationRefused, TranslationThresholds
-from model_patching.components.augmenter.translators import TranslatorError
+from model_patching.components.augmenter.load_translator import TranslatorError
 from model_patching.data import schema
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import RecordError

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model_patching.components.augmenter.load_translator import TranslatorError
 from model_patching.components.augmenter.settings import AugmenterSettings
-from model_patching.components.augmenter.translators import TranslatorError, Translators, plan_translators
+from model_patching.components.augmenter.translators import Translators, plan_translators
 from model_patching.data.dataset import Dataset
 
 TWO = Dataset(classes=("even", "odd"), subgroups=("clean", "zigzag"), image_shape=(4, 4, 1))

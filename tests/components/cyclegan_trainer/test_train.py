@@ -329,6 +329,27 @@ def test_takes_no_more_images_of_a_group_than_asked_for(run, monkeypatch):
     assert taken == [[2, 2, 2, 1], [2, 3, 3, 1], [2, 5, 3, 1]]
 
 
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ({"norm": "instancenorm"}, 128),
+        ({"norm": "batchnorm", "translate_with": "moving_averages"}, 128),
+        ({"norm": "batchnorm", "translate_with": "batch_statistics"}, 2),
+    ],
+)
+def test_diagnoses_in_batches_of_the_training_where_they_matter(run, monkeypatch, settings, expected):
+    sizes = []
+    real = train_module.diagnose
+
+    def spy(*arguments):
+        sizes.append(arguments[5])
+        return real(*arguments)
+
+    monkeypatch.setattr(train_module, "diagnose", spy)
+    run(steps=1, quick=True, **settings)
+    assert sizes == [expected]
+
+
 def test_a_loss_that_is_not_finite(run):
     message = "^the .* loss is .* at step 2: try lower learning rates$"
     with pytest.raises(ValueError, match=message) as error:
