@@ -1,7 +1,10 @@
-"""Reads a whole split into memory, decoded: what the training nodes draw their batches from."""
+"""Reads a whole split, decoded, into memory or a file: what the training nodes draw their batches from."""
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +17,8 @@ from model_patching.data.tensorflow_errors import first_line
 from model_patching.data.truncation import is_truncated
 
 BATCH = 512
+
+Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ def load_arrays(
     patched: bool = False,
     take: int | Literal["smallest_group"] | None = None,
     seed: int = 0,
+    memory_gib: float | None = None,
 ) -> Arrays:
     """Reads and decodes the records of some gzip TFRecord files.
 
@@ -61,38 +67,71 @@ def load_arrays(
         take: examples of each group, at most; the others aren't decoded. "smallest_group" takes as many of each group
             as the smallest group of its class has, None takes all.
         seed: draws those that are taken.
+        memory_gib: GiB of memory for the images, at most; more of them are kept in a file of the folder for temporary
+            files, TMPDIR, which goes when the arrays do or the process ends. None knows no limit.
 
     Raises:
         ValueError: no file, no record, or a record that isn't what `dataset` says. The message is one line and names
             file and record.
+        OSError: there is no room for the file.
     """
     if not paths:
         raise ValueError("there are no record files to read")
     paths = sorted(paths)
-    wanted = [None] * len(paths) if take is None else _draw(paths, dataset, take, seed)
-    features = [
-        _load_file(path, dataset, patched, numbers) for path, numbers in zip(paths, wanted, strict=True)
-    ]
-    merged = {key: np.concatenate([part[key] for part in features]) for key in features[0]}
-    if not len(merged[LABEL]):
+    groups = [_load_groups(path, dataset) for path in paths]
+    group = np.concatenate(groups)
+    if not len(group):
         raise ValueError(f"there are no records in {', '.join(paths)}")
-    group = merged[LABEL] * dataset.num_subgroups + merged[SUBGROUP]
-    order = np.argsort(group, kind="stable")
+    taken = np.ones(len(group), bool) if take is None else _draw(group, dataset, take, seed)
+
+    # Where each record that is taken goes: by group, and within a group in file order.
+    order = np.argsort(group[taken], kind="stable")
+    row = np.empty(len(group), np.int64)
+    row[np.flatnonzero(taken)[order]] = np.arange(len(order))
+    renditions = dataset.num_subgroups if patched else 0
+    bytes_per_example = math.prod(dataset.image_shape) * (1 + renditions)
+    in_file = memory_gib is not None and len(order) * bytes_per_example > memory_gib * 2**30
+    allocate = _in_temporary_file if in_file else np.empty
+    image = allocate((len(order), *dataset.image_shape), np.uint8)
+    patched_images = allocate((len(order), renditions, *dataset.image_shape), np.uint8) if patched else None
+    first = 0
+    for path, of_file in zip(paths, groups, strict=True):
+        here = slice(first, first + len(of_file))
+        for numbers, batch in _read_batches(path, _decoder(dataset, patched), dataset, taken[here]):
+            rows = row[here][numbers]
+            image[rows] = batch[IMAGE]
+            if patched:
+                patched_images[rows] = batch[PATCHED_IMAGES]
+        first = here.stop
+    sorted_groups = group[taken][order]
     return Arrays(
-        image=merged[IMAGE][order],
-        patched_images=merged[PATCHED_IMAGES][order] if patched else None,
-        label=merged[LABEL][order],
-        subgroup=merged[SUBGROUP][order],
-        group_count=np.bincount(group, minlength=dataset.num_groups).astype(np.int32),
+        image=image,
+        patched_images=patched_images,
+        label=sorted_groups // dataset.num_subgroups,
+        subgroup=sorted_groups % dataset.num_subgroups,
+        group_count=np.bincount(sorted_groups, minlength=dataset.num_groups).astype(np.int32),
     )
 
 
+def _in_temporary_file(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array that lies in a file without a name, so that nothing is left of it however the process ends."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the array holds it open
+    try:
+        # A disk that is full later on would kill the process instead.
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise OSError(
+            f"{tempfile.gettempdir()}: no room for {size / 2**30:.1f} GiB of decoded images ({error.strerror}): "
+            "set TMPDIR to a larger disk, or raise training.cache_gib where there is memory"
+        ) from None
+    return np.memmap(file, dtype, "r+", shape=shape)
+
+
 def _draw(
-    paths: Sequence[str], dataset: Dataset, take: int | Literal["smallest_group"], seed: int
-) -> list[np.ndarray]:
-    """For each file, bool [records of the file]: whether it is among those that are taken."""
-    groups = [_load_groups(path, dataset) for path in paths]
-    group = np.concatenate(groups)
+    group: np.ndarray, dataset: Dataset, take: int | Literal["smallest_group"], seed: int
+) -> np.ndarray:
+    """Which records are taken; bool [records]."""
     count = np.bincount(group, minlength=dataset.num_groups)
     if take == "smallest_group":
         limit = np.repeat(count.reshape(dataset.num_classes, -1).min(axis=1), dataset.num_subgroups)
@@ -102,7 +141,7 @@ def _draw(
     for index in range(dataset.num_groups):
         generator = np.random.default_rng([seed, index])
         taken[generator.choice(np.flatnonzero(group == index), limit[index], replace=False)] = True
-    return np.split(taken, np.cumsum([len(part) for part in groups])[:-1])
+    return taken
 
 
 def _load_groups(path: str, dataset: Dataset) -> np.ndarray:
@@ -112,49 +151,43 @@ def _load_groups(path: str, dataset: Dataset) -> np.ndarray:
         record = parse(serialized, dataset, patched=False)
         return {LABEL: tf.cast(record[LABEL], tf.int32), SUBGROUP: tf.cast(record[SUBGROUP], tf.int32)}
 
-    batches = _read_batches(path, decode, dataset)
-    _check_complete(path, sum(len(batch[LABEL]) for batch in batches))
-    groups = [batch[LABEL] * dataset.num_subgroups + batch[SUBGROUP] for batch in batches]
-    return np.concatenate([np.zeros(0, np.int32), *groups])
+    groups = [np.zeros(0, np.int32)]
+    for numbers, batch in _read_batches(path, decode, dataset):
+        for key, size, names in (
+            (LABEL, dataset.num_classes, "classes"),
+            (SUBGROUP, dataset.num_subgroups, "subgroups"),
+        ):
+            bad = np.flatnonzero((batch[key] < 0) | (batch[key] >= size))
+            if bad.size:
+                value = batch[key][bad[0]]
+                raise ValueError(
+                    f"{path}: record {numbers[bad[0]]}: {key} {value}, but the data set has {size} {names}"
+                )
+        groups.append(batch[LABEL] * dataset.num_subgroups + batch[SUBGROUP])
+    group = np.concatenate(groups)
+    if is_truncated(path):
+        raise ValueError(f"{path}: record {len(group)}: the file is cut off here")
+    return group
 
 
-def _load_file(
-    path: str, dataset: Dataset, patched: bool, wanted: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """Records of one file, all or the wanted, in file order: IMAGE, LABEL, SUBGROUP, with `patched` PATCHED_IMAGES."""
+def _decoder(dataset: Dataset, patched: bool) -> Decode:
+    """Decodes a record's image and, with `patched`, its renditions."""
 
     def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         record = parse(serialized, dataset, patched)
-        decoded = {
-            IMAGE: decode_image(record[IMAGE], dataset),
-            LABEL: tf.cast(record[LABEL], tf.int32),
-            SUBGROUP: tf.cast(record[SUBGROUP], tf.int32),
-        }
+        decoded = {IMAGE: decode_image(record[IMAGE], dataset)}
         if patched:
             renditions = tf.unstack(record[PATCHED_IMAGES], dataset.num_subgroups)
             decoded[PATCHED_IMAGES] = tf.stack([decode_image(image, dataset) for image in renditions])
         return decoded
 
-    batches = _read_batches(path, decode, dataset, wanted)
-    if wanted is None:
-        _check_complete(path, sum(len(batch[LABEL]) for batch in batches))
-    empty = {
-        IMAGE: np.zeros((0, *dataset.image_shape), np.uint8),
-        LABEL: np.zeros(0, np.int32),
-        SUBGROUP: np.zeros(0, np.int32),
-    }
-    if patched:
-        empty[PATCHED_IMAGES] = np.zeros((0, dataset.num_subgroups, *dataset.image_shape), np.uint8)
-    return {key: np.concatenate([empty[key], *(batch[key] for batch in batches)]) for key in empty}
+    return decode
 
 
 def _read_batches(
-    path: str,
-    decode: Callable[[tf.Tensor], dict[str, tf.Tensor]],
-    dataset: Dataset,
-    wanted: np.ndarray | None = None,
-) -> list[dict[str, np.ndarray]]:
-    """Decodes the records of one file, or the wanted of them, batch by batch, and checks labels and subgroups."""
+    path: str, decode: Decode, dataset: Dataset, wanted: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Decodes the records of one file, or the wanted ones: their numbers in the file and their features, in batches."""
     numbered = read_records([path]).enumerate()
     if wanted is not None:
         mask = tf.constant(wanted)
@@ -164,27 +197,14 @@ def _read_batches(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    batches: list[dict[str, np.ndarray]] = []
     try:
-        for numbers, batch in decoded.batch(BATCH).as_numpy_iterator():
-            for key, size, names in (
-                (LABEL, dataset.num_classes, "classes"),
-                (SUBGROUP, dataset.num_subgroups, "subgroups"),
-            ):
-                bad = np.flatnonzero((batch[key] < 0) | (batch[key] >= size))
-                if bad.size:
-                    value = batch[key][bad[0]]
-                    raise ValueError(
-                        f"{path}: record {numbers[bad[0]]}: {key} {value}, but the data set has {size} {names}"
-                    )
-            batches.append(batch)
+        yield from decoded.batch(BATCH).as_numpy_iterator()
     except tf.errors.OpError as error:
         # A batch fails as a whole: its own records tell which one it was.
         raise ValueError(_first_bad_record(path, decode) or f"{path}: {first_line(error)}") from error
-    return batches
 
 
-def _first_bad_record(path: str, decode: Callable[[tf.Tensor], dict[str, tf.Tensor]]) -> str | None:
+def _first_bad_record(path: str, decode: Decode) -> str | None:
     """One line that names the first record of a file which can't be read or decoded, and why."""
     records = iter(read_records([path]))
     for index in itertools.count():
@@ -194,9 +214,3 @@ def _first_bad_record(path: str, decode: Callable[[tf.Tensor], dict[str, tf.Tens
             return None
         except tf.errors.OpError as error:
             return f"{path}: record {index}: {first_line(error)}"
-
-
-def _check_complete(path: str, count: int) -> None:
-    """Raises ValueError for a file that was cut off after `count` records."""
-    if is_truncated(path):
-        raise ValueError(f"{path}: record {count}: the file is cut off here")

@@ -1,4 +1,4 @@
-"""Draws the classifier's training batches out of arrays that stay on the device."""
+"""Which examples a training batch has: draws that depend on the seed and the step alone."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,13 @@ import tensorflow as tf
 
 from model_patching.data.arrays import Arrays
 from model_patching.data.dataset import Dataset
-from model_patching.data.schema import to_float
 
-Draw = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]]
-"""From a seed, int32 [2], to image float32 [n, H, W, C], label int32 [n], patched float32 [n, K, H, W, C] or None."""
+Draw = Callable[[tf.Tensor], tf.Tensor]
+"""From a seed, int32 [2], to rows of the arrays, int32 [parts, rows of each]; see the functions."""
 
 
 def group_balanced(arrays: Arrays, dataset: Dataset, batch_size: int) -> Draw:
-    """Draws `batch_size` examples of every group, with replacement; n = C * K * batch_size, group after group.
+    """Draws `batch_size` examples of every group, with replacement; a part for each group.
 
     Raises:
         ValueError: a group has no example.
@@ -22,21 +21,21 @@ def group_balanced(arrays: Arrays, dataset: Dataset, batch_size: int) -> Draw:
     counts = tf.constant(arrays.group_count, tf.float32)[:, None]
     starts = tf.constant(arrays.group_start, tf.int32)[:, None]
 
-    def choose(seed: tf.Tensor) -> tf.Tensor:
+    def draw(seed: tf.Tensor) -> tf.Tensor:
         uniform = tf.random.stateless_uniform([dataset.num_groups, batch_size], seed)
-        return tf.reshape(starts + tf.cast(uniform * counts, tf.int32), [-1])
+        return starts + tf.cast(uniform * counts, tf.int32)
 
-    return _draw(arrays, choose)
+    return draw
 
 
 def proportional(arrays: Arrays, batch_size: int) -> Draw:
-    """Draws n = `batch_size` examples from the whole split, each with the same probability, with replacement."""
+    """Draws `batch_size` examples from the whole split, each with the same probability, with replacement; one part."""
     total = len(arrays.label)
 
-    def choose(seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([batch_size], seed, maxval=total, dtype=tf.int32)
+    def draw(seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform([1, batch_size], seed, maxval=total, dtype=tf.int32)
 
-    return _draw(arrays, choose)
+    return draw
 
 
 def require_every_group(arrays: Arrays, dataset: Dataset, split: str) -> None:
@@ -44,16 +43,3 @@ def require_every_group(arrays: Arrays, dataset: Dataset, split: str) -> None:
     for name, count in zip(dataset.group_names, arrays.group_count, strict=True):
         if count == 0:
             raise ValueError(f"group '{name}' has no example in the {split} split")
-
-
-def _draw(arrays: Arrays, choose: Callable[[tf.Tensor], tf.Tensor]) -> Draw:
-    images = tf.constant(arrays.image)
-    labels = tf.constant(arrays.label)
-    patched_images = None if arrays.patched_images is None else tf.constant(arrays.patched_images)
-
-    def draw(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        index = choose(seed)
-        patched = None if patched_images is None else to_float(tf.gather(patched_images, index))
-        return to_float(tf.gather(images, index)), tf.gather(labels, index), patched
-
-    return draw

@@ -1,5 +1,7 @@
 """Scores a classifier on the groups of a split."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,11 +11,11 @@ from model_patching.data.arrays import Arrays
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import to_float
 
-BATCH = 500
+PIXELS = 500 * 28 * 28  # of the images that are classified together: 500 digits, 7 photographs of 224 × 224
 
 
 class Scorer:
-    """Scores one model on one split, again and again; the split stays on the device."""
+    """Scores one model on one split, again and again."""
 
     def __init__(self, model: keras.Model, arrays: Arrays, dataset: Dataset, train_count: np.ndarray):
         """Prepares the scoring.
@@ -29,20 +31,36 @@ class Scorer:
         self._train_count = train_count
         self._group = np.repeat(np.arange(dataset.num_groups), arrays.group_count)
         self._label = arrays.label
-        self._images = tf.constant(arrays.image)
-
-        # One graph for all batches but the last: retracing costs more than predicting.
-        @tf.function(input_signature=[tf.TensorSpec([None, *dataset.image_shape], tf.uint8)])
-        def predict(images: tf.Tensor) -> tf.Tensor:
-            return tf.argmax(model(to_float(images), training=False), axis=-1, output_type=tf.int32)
-
-        self._predict = predict
+        self._logits = for_each_batch(model, arrays)
 
     def score(self) -> GroupMetrics:
         """Metrics of the model as it is now."""
-        total = len(self._label)
-        predicted = np.concatenate(
-            [self._predict(self._images[start : start + BATCH]).numpy() for start in range(0, total, BATCH)]
-        )
-        correct = np.bincount(self._group, weights=predicted == self._label, minlength=self._count.size)
-        return group_metrics(correct.reshape(self._shape), self._count, self._train_count)
+        correct = np.argmax(self._logits(), axis=1) == self._label
+        counts = np.bincount(self._group, weights=correct, minlength=self._count.size)
+        return group_metrics(counts.reshape(self._shape), self._count, self._train_count)
+
+
+def for_each_batch(model: keras.Model, arrays: Arrays) -> Callable[[], np.ndarray]:
+    """A function that puts a split's images through a model as it is then.
+
+    Args:
+        model: float32 [n, H, W, C] in [-1, 1] → float32 [n, F].
+        arrays: the split.
+
+    Returns:
+        Of no arguments, returns float32 [N, F].
+    """
+    total, height, width, channels = arrays.image.shape
+    batch = max(1, PIXELS // (height * width))
+
+    # One graph for all batches but the last: retracing costs more than predicting.
+    @tf.function(input_signature=[tf.TensorSpec([None, height, width, channels], tf.uint8)])
+    def predict(images: tf.Tensor) -> tf.Tensor:
+        return model(to_float(images), training=False)
+
+    return lambda: np.concatenate(
+        [
+            predict(tf.constant(arrays.image[start : start + batch])).numpy()
+            for start in range(0, total, batch)
+        ]
+    )

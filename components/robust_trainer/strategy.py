@@ -1,0 +1,46 @@
+"""The devices that a training step is shared by."""
+
+import os
+import tempfile
+
+import tensorflow as tf
+
+from model_patching.components.robust_trainer.settings import RobustTrainerSettings
+
+
+def make_strategy(settings: RobustTrainerSettings) -> tf.distribute.Strategy:
+    """Makes TensorFlow's strategy for `settings.strategy`.
+
+    Raises:
+        ValueError: TF_CONFIG is missing for several workers, or a batch can't be shared evenly.
+    """
+    if settings.strategy == "multi_worker":
+        if not os.environ.get("TF_CONFIG"):
+            raise ValueError(
+                "strategy multi_worker needs TF_CONFIG, which names the workers, in the environment"
+            )
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    elif settings.strategy == "mirrored":
+        # All GPUs; without any, the CPU devices that TensorFlow is set up with.
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    else:
+        strategy = tf.distribute.get_strategy()
+    devices = strategy.num_replicas_in_sync
+    if settings.batch_size % devices:
+        raise ValueError(f"batch_size {settings.batch_size} is not a multiple of the {devices} devices")
+    return strategy
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes results: the only one, or the first of several workers."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or not resolver.task_type or resolver.task_id == 0
+
+
+def checkpoint_writers_dir(strategy: tf.distribute.Strategy, checkpoints_dir: str) -> str:
+    """Where this process writes its checkpoints.
+
+    Every worker has to take part when one is written, but all of them read the chief's.
+    """
+    return checkpoints_dir if is_chief(strategy) else tempfile.mkdtemp(prefix="checkpoints-")
