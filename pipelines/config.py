@@ -100,7 +100,15 @@ class BaselineSettings(RobustTrainerSettings):
     """
 
     method: Literal["erm"] = "erm"
-    selection: Literal["worst_group", "average"] = "average"
+    selection: Literal["worst_group", "average", "last"] = "average"
+
+    @model_validator(mode="after")
+    def _has_no_patched_examples(self) -> "BaselineSettings":
+        if self.uses_patches:
+            raise ValueError(
+                "the baseline has no patched images: consistency must be none, augmentation_training original"
+            )
+        return self
 
 
 class PipelineConfig(Settings):
@@ -111,8 +119,8 @@ class PipelineConfig(Settings):
         root: folder of everything that runs leave: metadata, artifacts, built data and logs.
         seed: fixes the result on a CPU.
         data: the records.
-        translation: the CycleGANTrainers, for the method "camel".
-        augmentation: the Augmenter, for the method "camel".
+        translation: the CycleGANTrainers, where the training needs patched examples.
+        augmentation: the Augmenter, likewise.
         training: the RobustTrainer.
         baseline: the ERM model beside it, for `evaluation.baseline: erm`.
         evaluation: the gate.
@@ -135,11 +143,9 @@ class PipelineConfig(Settings):
     beam_pipeline_args: tuple[Annotated[str, Field(pattern="^--")], ...] = (IN_PROCESS_RUNNER,)
 
     @model_validator(mode="after")
-    def _camel_has_patched_examples(self) -> "PipelineConfig":
-        if self.training.method == "camel" and "train" not in self.augmentation.splits:
-            raise ValueError(
-                "augmentation.splits must have train, training.method camel learns from patched examples"
-            )
+    def _patched_examples_are_made(self) -> "PipelineConfig":
+        if self.training.uses_patches and "train" not in self.augmentation.splits:
+            raise ValueError("augmentation.splits must have train, the training learns from patched examples")
         return self
 
     @property

@@ -50,7 +50,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
 
     translator_model_runs = []
     training_examples = source_examples
-    if config.training.method == "camel":
+    if config.training.uses_patches:
         cyclegan_trainers = [
             CycleGANTrainer(
                 examples=source_examples,
@@ -75,7 +75,13 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
             cyclegan_trainer.outputs["model_run"] for cyclegan_trainer in cyclegan_trainers
         ]
         training_examples = augmenter.outputs["examples"]
-    trainer = robust_trainer("RobustTrainer", examples=training_examples, settings=config.training, **common)
+    trainer = robust_trainer(
+        "RobustTrainer",
+        examples=training_examples,
+        settings=config.training,
+        checkpoints_dir=f"{config.checkpoints_dir}/RobustTrainer",
+        **common,
+    )
     # Statistics and anomalies are there to be read before the long training.
     trainer.add_upstream_node(example_validator)
     nodes.append(trainer)
@@ -83,7 +89,11 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     baseline_model = baseline_model_run = None
     if config.evaluation.baseline == "erm":
         baseline_trainer = robust_trainer(
-            "BaselineTrainer", examples=source_examples, settings=config.baseline, **common
+            "BaselineTrainer",
+            examples=source_examples,
+            settings=config.baseline,
+            checkpoints_dir=f"{config.checkpoints_dir}/BaselineTrainer",
+            **common,
         )
         baseline_trainer.add_upstream_node(example_validator)
         nodes.append(baseline_trainer)

@@ -128,6 +128,7 @@ def train_probes(
         ValueError: a group has no example, or the loss isn't finite.
     """
     draw = group_balanced(arrays, dataset, settings.batch_size)
+    images, labels = tf.constant(arrays.image), tf.constant(arrays.label)
     subgroup = tf.repeat(tf.tile(tf.range(dataset.num_subgroups), [dataset.num_classes]), settings.batch_size)
     # No mirror images: a digit, say, would be another.
     moves = max(1, round(min(dataset.image_shape[:2]) / 14))
@@ -142,8 +143,9 @@ def train_probes(
     def train_step(step: tf.Tensor) -> tf.Tensor:
         # Every draw depends on the seed and the step alone.
         step_seed = tf.stack([tf.constant(seed), 3 * step])
-        image, label, _ = draw(step_seed)
-        image = augment(image, augmentation, step_seed + [0, 1])
+        rows = tf.reshape(draw(step_seed), [-1])
+        label = tf.gather(labels, rows)
+        image = augment(to_float(tf.gather(images, rows)), augmentation, step_seed + [0, 1])
         erased = random_erasing(image, ERASED, step_seed + [0, 2])
         with tf.GradientTape() as tape:
             loss = _cross_entropy(label, probes.label(erased, training=True))

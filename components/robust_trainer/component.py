@@ -19,16 +19,18 @@ def robust_trainer(
     dataset: Dataset,
     tracking: TrackingSettings,
     seed: int,
+    checkpoints_dir: str,
 ) -> Trainer:
     """Wires a Trainer that trains a classifier by `settings.method`.
 
     Args:
         node_id: names the node: a pipeline can have two, the model and its baseline.
-        examples: Examples with the splits `train`, patched if the method is CAMEL, and `validation`.
+        examples: Examples with the splits `train`, patched where `settings.uses_patches`, and `validation`.
         settings: how to train.
         dataset: classes, subgroups and image shape.
         tracking: where the curves go.
-        seed: fixes the result on a CPU.
+        seed: fixes the result on a CPU; `settings.seed` goes before it.
+        checkpoints_dir: where checkpoints are kept while training.
 
     Returns:
         The node; `outputs["model"]` is a SavedModel that the Evaluator and the Pusher take, `outputs["model_run"]`
@@ -44,7 +46,8 @@ def robust_trainer(
             "settings": settings.model_dump_json(),
             "dataset": dataset.model_dump_json(),
             "tracking": tracking.model_dump_json(),
-            "seed": seed,
+            "seed": seed if settings.seed is None else settings.seed,
+            "checkpoints_dir": checkpoints_dir,
             # TFX knows no version of a run_fn that is given by its path.
             "code_hash": code_hash("robust_trainer"),
         },

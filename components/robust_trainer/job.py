@@ -1,12 +1,10 @@
-"""One training as a file, so that other processes can take part in it."""
+"""One training as a file, so that the processes of other workers can take part in it."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -17,6 +15,7 @@ from model_patching.data.dataset import Dataset
 from model_patching.data.settings import Settings
 
 FILE = "job.json"
+POLL = 2.0  # seconds between two looks for it
 
 
 class Job(Settings):
@@ -38,35 +37,82 @@ class Job(Settings):
     model_run_dir: str
     tracking: TrackingSettings
 
-    def run(self) -> None:
-        """Trains in this process. Raises: see `train`."""
-        tracker = NoTracker() if _task_index() else self._open_tracker()
-        try:
-            train(
-                train_paths=self.train_paths,
-                validation_paths=self.validation_paths,
-                dataset=self.dataset,
-                settings=self.settings,
-                seed=self.seed,
-                checkpoints_dir=self.checkpoints_dir,
-                model_dir=self.model_dir,
-                model_run_dir=self.model_run_dir,
-                tracker=tracker,
-            )
-        finally:
-            tracker.finish()
 
-    def run_with_workers(self, folder: str) -> None:
-        """Trains in a process of its own, together with those of the other workers.
+def run_job(job: Job) -> None:
+    """Trains in this process; of several workers the first one alone is tracked. Raises: see `train`."""
+    if _worker_index():
+        tracker = NoTracker()
+    else:
+        tracker = open_tracker(
+            job.tracking,
+            name=job.node_id,
+            config=job.settings.model_dump(mode="json"),
+            directory=job.model_run_dir,
+        )
+    try:
+        train(
+            train_paths=job.train_paths,
+            validation_paths=job.validation_paths,
+            dataset=job.dataset,
+            settings=job.settings,
+            seed=job.seed,
+            checkpoints_dir=job.checkpoints_dir,
+            model_dir=job.model_dir,
+            model_run_dir=job.model_run_dir,
+            tracker=tracker,
+        )
+    finally:
+        tracker.finish()
 
-        TensorFlow must be told of the workers before anything else, which is too late in this process. The others find
-        the job in `folder`, see `work`.
 
-        Raises:
-            ValueError: the training failed; what it said is on stderr.
-        """
-        path = f"{folder}/{FILE}"
-        tf.io.gfile.makedirs(folder)
-        with tf.io.gfile.GFile(path, "w") as file:
-            file.write(self.model_dump_json())
-XX
+def run_job_with_workers(job: Job, folder: str) -> None:
+    """Trains in a process of its own, as the first worker; the others find the job in `folder`, see `join_job`.
+
+    TensorFlow must be told of the workers before anything else, which is too late in the process of a pipeline.
+
+    Raises:
+        ValueError: the training failed; the message is its last line.
+    """
+    path = f"{folder}/{FILE}"
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(job.model_dump_json())
+    try:
+        _run_in_process(path)
+    finally:
+        tf.io.gfile.remove(path)
+
+
+def join_job(folder: str) -> None:
+    """Takes part in the training whose job is, or will be, in `folder`.
+
+    Raises:
+        ValueError: TF_CONFIG says that this is the first worker, or the training failed.
+    """
+    if not _worker_index():
+        raise ValueError(
+            "TF_CONFIG must name a worker with an index of 1 or more; the first one runs the pipeline"
+        )
+    path = f"{folder}/{FILE}"
+    while not tf.io.gfile.exists(path):
+        time.sleep(POLL)
+    _run_in_process(path)
+
+
+def _run_in_process(path: str) -> None:
+    command = [sys.executable, "-m", "model_patching.components.robust_trainer.job", path]
+    finished = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(finished.stderr)
+    if finished.returncode:
+        lines = finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"]
+        raise ValueError(lines[-1].removeprefix("ValueError: "))
+
+
+def _worker_index() -> int:
+    """Which of several workers this process is; 0 for the first or only one."""
+    return int(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0))
+
+
+if __name__ == "__main__":
+    with tf.io.gfile.GFile(sys.argv[1]) as job_file:
+        run_job(Job.model_validate_json(job_file.read()))

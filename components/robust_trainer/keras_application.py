@@ -65,8 +65,8 @@ def _network(build: Callable, name: str, shape: tuple[int, int, int], weights: s
         raise ValueError(f"{name}: {_first_line(error)}") from None
     except Exception as error:  # Keras's download raises just that
         raise ValueError(
-            f"weights imagenet: {_first_line(error)}; on a machine without internet set training.weights to the path of "
-            "that file, downloaded elsewhere"
+            f"weights imagenet: {_first_line(error)}; on a machine without internet set weights to the path of that "
+            "file, downloaded elsewhere"
         ) from None
 
 

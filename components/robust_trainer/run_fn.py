@@ -6,9 +6,11 @@ Keep classes out of this module: TFX loads it anew for each call.
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from model_patching.components.checkpoint import file_marks, fingerprint
+from model_patching.components.robust_trainer.job import Job, run_job, run_job_with_workers
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
-from model_patching.components.robust_trainer.train import train
-from model_patching.components.tracking import TrackingSettings, open_tracker
+from model_patching.components.tracking import TrackingSettings
+from model_patching.components.versions import versions
 from model_patching.data.dataset import Dataset
 
 
@@ -22,28 +24,33 @@ def run_fn(fn_args: FnArgs) -> None:
         ValueError: see `train`.
     """
     custom = fn_args.custom_config
-    settings = RobustTrainerSettings.model_validate_json(custom["settings"])
-    tracker = open_tracker(
-        TrackingSettings.model_validate_json(custom["tracking"]),
-        name=custom["node_id"],
-        config=settings.model_dump(mode="json"),
-        directory=fn_args.model_run_dir,
+    train_paths, validation_paths = _files(fn_args.train_files), _files(fn_args.eval_files)
+    # What decides the weights decides where the checkpoints are.
+    mark = fingerprint(
+        **{key: custom[key] for key in ("settings", "dataset", "seed", "code_hash")},
+        versions=versions(),
+        files=file_marks([*train_paths, *validation_paths]),
     )
-    try:
-        train(
-            train_paths=_files(fn_args.train_files),
-            validation_paths=_files(fn_args.eval_files),
-            dataset=Dataset.model_validate_json(custom["dataset"]),
-            settings=settings,
-            seed=custom["seed"],
-            model_dir=fn_args.serving_model_dir,
-            model_run_dir=fn_args.model_run_dir,
-            tracker=tracker,
-        )
-    finally:
-        tracker.finish()
+    job = Job(
+        node_id=custom["node_id"],
+        train_paths=train_paths,
+        validation_paths=validation_paths,
+        dataset=Dataset.model_validate_json(custom["dataset"]),
+        settings=RobustTrainerSettings.model_validate_json(custom["settings"]),
+        seed=custom["seed"],
+        checkpoints_dir=f"{custom['checkpoints_dir']}/{mark}",
+        model_dir=fn_args.serving_model_dir,
+        model_run_dir=fn_args.model_run_dir,
+        tracking=TrackingSettings.model_validate_json(custom["tracking"]),
+    )
+    if job.settings.strategy == "multi_worker":
+        run_job_with_workers(job, custom["checkpoints_dir"])
+    else:
+        run_job(job)
+    if tf.io.gfile.exists(job.checkpoints_dir):
+        tf.io.gfile.rmtree(job.checkpoints_dir)
 
 
-def _files(patterns: list[str]) -> list[str]:
+def _files(patterns: list[str]) -> tuple[str, ...]:
     """The files behind TFX's patterns."""
-    return [path for pattern in patterns for path in tf.io.gfile.glob(pattern)]
+    return tuple(path for pattern in patterns for path in tf.io.gfile.glob(pattern))

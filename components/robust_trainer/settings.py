@@ -70,7 +70,7 @@ class RobustTrainerSettings(Settings):
         strategy: "default": one device. "mirrored": all GPUs of this machine. "multi_worker": those of several
             machines, each of which has TF_CONFIG set.
         mixed_precision: compute in bfloat16 and keep the weights in float32. "auto" does so on CPUs with AVX512_BF16
-            or AMX, where it is faster, and on GPUs.
+            or AMX, where it is faster.
         jit_compile: compile the step with XLA: for GPUs, with the default strategy.
         log_every: steps between two points of the tracker's curves.
     """

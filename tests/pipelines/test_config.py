@@ -56,7 +56,10 @@ def mistakes(source: str, *overrides: str) -> list[str]:
         ("training.learning_rate=fast", "training.learning_rate: 'fast' is not a number"),
         ("training.learning_rate=0", "training.learning_rate: 0 is not greater than 0.0"),
         ("training.group_dro_per_class=1", "training.group_dro_per_class: 1 is not true or false"),
-        ("training.method=emr", "training.method: 'emr' is not one of erm, group_dro, camel"),
+        (
+            "training.method=emr",
+            "training.method: 'emr' is not one of erm, balanced_erm, group_dro, irm, camel, dfr",
+        ),
         ("training.epohcs=3", "training.epohcs: unknown key, did you mean 'epochs'?"),
         ("trainig.epochs=3", "trainig: unknown key, did you mean 'training'?"),
         ("data.mnist_correlation.pp=0.5", "data.mnist_correlation.pp: unknown key, did you mean 'p'?"),
@@ -76,7 +79,7 @@ def mistakes(source: str, *overrides: str) -> list[str]:
         ("beam_pipeline_args=[x]", "beam_pipeline_args.0: 'x' doesn't match ^--"),
         (
             "augmentation.splits=[validation]",
-            "augmentation.splits must have train, training.method camel learns from patched examples",
+            "augmentation.splits must have train, the training learns from patched examples",
         ),
         ("foo", "--set foo: give it as key=value, for example --set training.epochs=5"),
         ("=3", "--set =3: give it as key=value, for example --set training.epochs=5"),

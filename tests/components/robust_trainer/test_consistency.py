@@ -4,7 +4,7 @@ import tensorflow as tf
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import entropy
 
-from model_patching.components.robust_trainer.consistency import camel_consistency, kl_divergence
+from model_patching.components.robust_trainer.consistency import PENALTIES, camel, kl_divergence
 
 
 def logs(*distributions):
@@ -21,14 +21,14 @@ def test_by_hand():
     # KL(p || m) = KL(p2 || m) = .5 ln(5/7) + .5 ln(5/3) = -.168236 + .255413 = .087177
     # KL(p1 || m) = .9 ln(9/7) + .1 ln(1/3) = .226183 - .109861 = .116322
     # 1/2 * .087177 + 1/4 * .116322 + 1/4 * .087177 = .043588 + .029080 + .021794 = .094463
-    penalty = camel_consistency(logs((0.5, 0.5)), logs((0.9, 0.1), (0.5, 0.5))[None])
+    penalty = camel(logs((0.5, 0.5)), logs((0.9, 0.1), (0.5, 0.5))[None])
     assert penalty.shape == (1,)
     assert penalty.numpy()[0] == pytest.approx(0.094463, abs=2e-6)
 
 
 def test_the_image_weighs_as_much_as_its_renditions_together():
     # p apart, p1 = p2 = m: only KL(p || m) / 2 is left; with p = (.9, .1), m = (.5, .5) that is .368064 / 2.
-    apart = camel_consistency(logs((0.9, 0.1)), logs((0.5, 0.5), (0.5, 0.5))[None])
+    apart = camel(logs((0.9, 0.1)), logs((0.5, 0.5), (0.5, 0.5))[None])
     assert apart.numpy()[0] == pytest.approx(0.184032, abs=1e-6)
 
 
@@ -52,6 +52,45 @@ def test_is_the_general_formula_for_three_subgroups():
     assert camel_of(logits, patched) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
+def published(name, p, p1, p2):
+    """The published formulas, for two subgroups, with scipy's divergence."""
+
+    def kl(first, second):
+        return entropy(first, second, axis=-1)
+
+    if name == "camel":
+        m = (p1 + p2) / 2
+        return kl(p, m) / 2 + kl(p1, m) / 4 + kl(p2, m) / 4
+    if name == "triplet_js":
+        m = (p + p1 + p2) / 3
+        return (kl(p, m) + kl(p1, m) + kl(p2, m)) / 3
+    if name == "kl":
+        return (kl(p, p1) + kl(p, p2)) / 2
+    return (kl(p1, p) + kl(p2, p)) / 2
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_every_penalty_is_the_published_one(name):
+    generator = np.random.default_rng(3)
+    logits, patched = generator.normal(0, 3, (7, 5)), generator.normal(0, 3, (7, 2, 5))
+    p, p1, p2 = (softmax(values, -1) for values in (logits, patched[:, 0], patched[:, 1]))
+    found = PENALTIES[name](
+        *(tf.constant(log_softmax(values, -1), tf.float32) for values in (logits, patched))
+    )
+    assert found.numpy() == pytest.approx(published(name, p, p1, p2), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["camel", "kl", "reverse_kl"]
+)  # in triplet_js each prediction weighs the same
+def test_three_equal_renditions_count_as_two(name):
+    generator = np.random.default_rng(4)
+    image = tf.nn.log_softmax(generator.normal(0, 2, (6, 4)).astype(np.float32))
+    rendition = tf.nn.log_softmax(generator.normal(0, 2, (6, 1, 4)).astype(np.float32))
+    two, three = (PENALTIES[name](image, tf.repeat(rendition, count, axis=1)) for count in (2, 3))
+    assert two.numpy() == pytest.approx(three.numpy(), rel=1e-4)
+
+
 def test_is_zero_where_all_agree():
     logits = np.random.default_rng(2).normal(0, 3, (5, 4))
     for renditions in (2, 3):
@@ -65,13 +104,13 @@ def test_stays_finite_at_probabilities_of_zero_and_one():
     patched = tf.constant([[[-1000.0, 1000.0], [-1000.0, 1000.0]], [[1000.0, -1000.0], [-1000.0, 1000.0]]])
     with tf.GradientTape() as tape:
         tape.watch([logits, patched])
-        penalty = camel_consistency(tf.nn.log_softmax(logits), tf.nn.log_softmax(patched))
+        penalty = camel(tf.nn.log_softmax(logits), tf.nn.log_softmax(patched))
     assert penalty.numpy() == pytest.approx([1000.0, np.log(2)], rel=1e-5)
     for gradient in tape.gradient(penalty, [logits, patched]):
         assert np.isfinite(gradient).all()
 
 
 def camel_of(logits, patched):
-    return camel_consistency(
+    return camel(
         tf.constant(log_softmax(logits, -1), tf.float32), tf.constant(log_softmax(patched, -1), tf.float32)
     ).numpy()

@@ -9,7 +9,7 @@ from model_patching.components.evaluator.group_metrics import GroupMetrics
 from model_patching.components.robust_trainer import train as train_module
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from model_patching.components.robust_trainer.small_cnn import small_cnn
-from model_patching.components.robust_trainer.train import predict_together, train
+from model_patching.components.robust_trainer.train import train
 from model_patching.data import schema
 from model_patching.data.schema import Record
 
@@ -45,7 +45,7 @@ def run(toy, tmp_path, notes):
     """Trains; returns `training.json`, and the endpoints and weights of the exported model."""
     runs = []
 
-    def do(train_path=None, validation_path=None, dataset=None, seed=1, **changes):
+    def do(train_path=None, validation_path=None, dataset=None, seed=1, checkpoints_dir=None, **changes):
         folder = tmp_path / f"run-{len(runs)}"
         runs.append(folder)
         train(
@@ -54,6 +54,7 @@ def run(toy, tmp_path, notes):
             dataset or toy.dataset,
             RobustTrainerSettings(**(SETTINGS | changes)),
             seed,
+            checkpoints_dir or str(folder / "checkpoints"),
             str(folder / "model"),
             str(folder / "model_run"),
             notes,
@@ -78,7 +79,7 @@ def images_of(records):
     return tf.constant([record.image for record in records])
 
 
-@pytest.mark.parametrize("method", ["erm", "group_dro", "camel"])
+@pytest.mark.parametrize("method", ["erm", "balanced_erm", "group_dro", "irm", "camel"])
 def test_learns_what_can_be_seen(run, toy, notes, method):
     result = run(method=method, epochs=3, steps_per_epoch=25, batch_size=6)
     record = result.record
@@ -106,13 +107,13 @@ def test_learns_what_can_be_seen(run, toy, notes, method):
 
     # The tracker hears of steps 0, 20, 40 and 60, and of the three epochs.
     terms = {"train/loss", "train/main_loss", "train/weight_decay"}
-    terms |= {"train/consistency"} if method == "camel" else set()
+    terms |= {"camel": {"train/consistency"}, "irm": {"train/irm"}}.get(method, set())
     assert [step for step, values in notes.points if set(values) == terms] == [0, 20, 40, 60]
     epochs = {step: values for step, values in notes.points if "epoch_loss" in values}
     assert list(epochs) == [25, 50, 75]
     assert epochs[75]["validation/c1 / s0"] == record["history"][2]["validation"]["group_accuracy"][1][0]
     weights = [value for name, value in epochs[75].items() if name.startswith("group_weight/")]
-    assert weights == [] if method == "erm" else sum(weights) == pytest.approx(1)
+    assert sum(weights) == pytest.approx(1 if method in ("group_dro", "camel") else 0)
     assert notes.closing == {
         "selected_epoch": record["selected_epoch"],
         "validation/worst_group_accuracy": selected["worst_group_accuracy"],
@@ -122,7 +123,7 @@ def test_learns_what_can_be_seen(run, toy, notes, method):
 @pytest.mark.parametrize(
     "selection, epoch",
     # (worst, average): by the worst group 2, 3 and 4 tie; of them 3 and 4 by the average; the earlier one stays.
-    [("worst_group", 3), ("average", 5)],
+    [("worst_group", 3), ("average", 5), ("last", 5)],
 )
 def test_exports_the_best_epoch(run, toy, monkeypatch, selection, epoch):
     script = [(0.5, 0.9), (0.7, 0.6), (0.7, 0.8), (0.7, 0.8), (0.6, 0.99)]
@@ -188,38 +189,76 @@ def test_more_classes_and_subgroups_than_two(run, make_dataset, write_records, t
     assert np.shape(result.record["history"][0]["validation"]["group_accuracy"]) == (3, 4)
 
 
-def test_predicts_images_and_renditions_in_one_call():
-    calls = []
-
-    def model(images, training):
-        calls.append(images.shape)
-        assert training is True
-        return images[:, 0, 0, :]  # the first pixel stands for the logits
-
-    image = np.random.default_rng(0).normal(size=(3, 2, 2, 5)).astype(np.float32)
-    patched = np.random.default_rng(1).normal(size=(3, 4, 2, 2, 5)).astype(np.float32)
-    logits, patched_logits = predict_together(model, tf.constant(image), tf.constant(patched))
-    assert np.array_equal(logits, image[:, 0, 0])
-    assert np.array_equal(patched_logits, patched[:, :, 0, 0])
-    assert calls == [(15, 2, 2, 5)]
-    logits, patched_logits = predict_together(model, tf.constant(image), None)
-    assert np.array_equal(logits, image[:, 0, 0]) and patched_logits is None
+class Killed(Exception):
+    pass
 
 
 @pytest.mark.parametrize(
-    "schedule, expected",
-    # Cosine over 8 steps: rate * (1 + cos(pi * step / 8)) / 2; at steps 0, 2, 4, 8.
-    [("constant", [0.4, 0.4, 0.4, 0.4]), ("cosine", [0.4, 0.341421, 0.2, 0.0])],
+    "changes",
+    [
+        {"method": "camel", "augmentation_training": "both"},
+        {"method": "irm", "optimizer": "adamw", "decoupled_weight_decay": 0.01, "clip_norm": 1.0},
+    ],
 )
-def test_learning_rate(schedule, expected):
-    settings = RobustTrainerSettings(learning_rate=0.4, schedule=schedule, epochs=4, steps_per_epoch=2)
-    rate = train_module._learning_rate(settings)
-    found = [float(rate(step)) if callable(rate) else rate for step in (0, 2, 4, 8)]
-    assert found == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("killed_in", [1, 3])
+def test_goes_on_to_the_same_weights(run, monkeypatch, tmp_path, changes, killed_in):
+    whole = run(epochs=4, **changes)
+    scores = train_module.Scorer.score
+    calls = []
+
+    def score(self):
+        calls.append(self)
+        if len(calls) == killed_in:
+            raise Killed
+        return scores(self)
+
+    checkpoints_dir = str(tmp_path / "kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module.Scorer, "score", score)
+        with pytest.raises(Killed):
+            run(epochs=4, checkpoints_dir=checkpoints_dir, **changes)
+    resumed = run(epochs=4, checkpoints_dir=checkpoints_dir, **changes)
+    for one, two in zip(whole.weights, resumed.weights, strict=True):
+        assert np.array_equal(one, two)
+
+    def without_times(record):
+        return [
+            {key: value for key, value in epoch.items() if key != "seconds"} for epoch in record["history"]
+        ]
+
+    assert without_times(whole.record) == without_times(resumed.record)
+    assert whole.record["selected_epoch"] == resumed.record["selected_epoch"]
+
+
+def test_patience(run, monkeypatch):
+    script = iter([0.5, 0.7, 0.6, 0.7, 0.6, 0.9])
+
+    class Scripted(train_module.Scorer):
+        def score(self):
+            worst = next(script)
+            return GroupMetrics(np.full((2, 2), worst), worst, (0, 0), np.zeros(2), 0.0, worst)
+
+    monkeypatch.setattr(train_module, "Scorer", Scripted)
+    record = run(method="erm", epochs=6, patience=3).record
+    assert record["stopped_early"] and record["selected_epoch"] == 2 and len(record["history"]) == 5
+
+
+def test_dfr_renews_the_last_layer(run, toy):
+    result = run(method="dfr", epochs=3, steps_per_epoch=25, batch_size=6, dfr_strengths=(1.0, 0.1))
+    erm = run(method="erm", epochs=3, steps_per_epoch=25, batch_size=6)
+    assert [entry["strength"] for entry in result.record["dfr"]] == [1.0, 0.1]
+    *body, kernel, bias = [
+        np.array_equal(one, two) for one, two in zip(result.weights, erm.weights, strict=True)
+    ]
+    assert all(body) and not kernel and not bias
+    served = result.signatures["serving_image"](images_of(toy.records))["probabilities"].numpy()
+    assert np.mean(served.argmax(axis=1) == [record.label for record in toy.records]) > 0.9
 
 
 def test_a_loss_that_is_not_finite(run):
-    with pytest.raises(ValueError, match="^the loss is .* in epoch 1: try a lower learning_rate$") as error:
+    with pytest.raises(
+        ValueError, match="^the loss is .* in epoch 1: try a lower learning_rate or a clip_norm$"
+    ) as error:
         run(method="erm", learning_rate=1e30, steps_per_epoch=4)
     one_line(error)
 

@@ -22,7 +22,7 @@ class Says1From:
 
 @pytest.mark.parametrize("batch", [500, 4])
 def test_scores_by_hand_and_follow_the_model(make_arrays, make_dataset, monkeypatch, batch):
-    monkeypatch.setattr(validation, "BATCH", batch)
+    monkeypatch.setattr(validation, "PIXELS", batch * 4)
     model = Says1From(5)
     train_count = np.array([[10, 0, 20], [30, 40, 0]])
     scorer = Scorer(model, make_arrays(COUNTS), make_dataset(2, 3, (2, 2, 1)), train_count)
