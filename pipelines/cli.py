@@ -110,6 +110,43 @@ def translate(
         raise typer.Exit(FAILED) from None
 
 
+@main.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="summary.json of a run, or the folder that holds it.")
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of comparison.json, comparison.md and comparison.png.")
+    ] = Path("comparison"),
+) -> None:
+    """Compare methods by their runs' summary.json: mean ± standard deviation over the seeds.
+
+    Exit codes: 0 done, 1 the result can't be written, 2 a run can't be compared and nothing was written.
+    """
+    from rich.console import Console
+
+    from model_patching.pipelines.compare_runs import (
+        WrongRun,
+        compare_runs,
+        comparison_table,
+        write_comparison,
+    )
+
+    try:
+        methods = compare_runs(runs)
+    except WrongRun as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    Console().print(comparison_table(methods))
+    try:
+        paths = write_comparison(methods, output)
+    except OSError as error:
+        typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
+        raise typer.Exit(FAILED) from None
+    for path in paths:
+        typer.echo(path)
+
+
 def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:
     """The checked configuration; ends the command with a line for each mistake."""
     if root is not None:

@@ -1,0 +1,159 @@
+"""`model-patching compare`: methods side by side, each the mean over its runs with different seeds."""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from rich.table import Table
+
+SUMMARY = "summary.json"
+FIGURES = {
+    "average_accuracy": "average",
+    "worst_group_accuracy": "worst group",
+    "subgroup_gap": "largest gap",
+}
+
+
+class WrongRun(ValueError):
+    """A run can't be compared. One line that names it and says what would do."""
+
+
+def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Reads the runs' summaries and takes the mean of each method.
+
+    Args:
+        runs: files `summary.json`, or folders of a SubgroupReport that hold one.
+
+    Returns:
+        For each method, in the order of its first run: `method`, `seeds`, and for each of `FIGURES` mean, std (the
+        sample's, None with one run) and values, as fractions.
+
+    Raises:
+        WrongRun: a summary isn't there or isn't one, the runs have different data sets, or a method has a seed twice.
+    """
+    summaries = [(path, _read(path)) for path in runs]
+    first_path, first = summaries[0]
+    seen: dict[tuple[str, int], Path] = {}
+    for path, summary in summaries:
+        if summary["dataset"] != first["dataset"]:
+            raise WrongRun(
+                f"{path}: its data set is {summary['dataset']['name']}, that of {first_path} {first['dataset']['name']}"
+                if summary["dataset"]["name"] != first["dataset"]["name"]
+                else f"{path}: its data set has other classes, subgroups or images than that of {first_path}"
+            )
+        run = summary["method"], summary["seed"]
+        if run in seen:
+            raise WrongRun(f"{path}: {run[0]} with seed {run[1]} is there already: {seen[run]}")
+        seen[run] = path
+    methods = dict.fromkeys(summary["method"] for _, summary in summaries)
+    return [
+        _mean(method, [summary for _, summary in summaries if summary["method"] == method])
+        for method in methods
+    ]
+
+
+def comparison_table(methods: Sequence[dict[str, Any]]) -> Table:
+    """A row a method, mean ± standard deviation in per cent; the best worst group in bold."""
+    table = Table()
+    table.add_column("method", no_wrap=True)
+    table.add_column("seeds", no_wrap=True)
+    for heading in FIGURES.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    best = max(methods, key=lambda method: method["worst_group_accuracy"]["mean"])
+    for method in methods:
+        table.add_row(*_cells(method), style="bold" if method is best else "")
+    return table
+
+
+def write_comparison(methods: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Writes `comparison.json`, `comparison.md` and `comparison.png`; returns their paths.
+
+    Raises:
+        OSError: one can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"comparison.{kind}" for kind in ("json", "md", "png")]
+    paths[0].write_text(json.dumps({"methods": list(methods)}, indent=2) + "\n", encoding="utf-8")
+    rows = [["method", "seeds", *FIGURES.values()], ["---"] * (2 + len(FIGURES)), *map(_cells, methods)]
+    paths[1].write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
+    _plot(methods, paths[2])
+    return paths
+
+
+def _read(path: Path) -> dict[str, Any]:
+    file = path / SUMMARY if path.is_dir() else path
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        for key in ("average_accuracy", "worst_group_accuracy"):
+            if not isinstance(summary[key], float):
+                raise WrongRun(f"{file}: its test split has no examples")
+        return {
+            "dataset": summary["dataset"],
+            "method": summary["method"],
+            "seed": summary["seed"],
+            "average_accuracy": summary["average_accuracy"],
+            "worst_group_accuracy": summary["worst_group_accuracy"],
+            "subgroup_gap": summary["subgroup_gap"]["largest"],
+        }
+    except FileNotFoundError:
+        raise WrongRun(
+            f"{file}: there is no such file; give a run's {SUMMARY} or the folder that holds it"
+        ) from None
+    except OSError as error:
+        raise WrongRun(f"{file}: can't be read: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise WrongRun(f"{file}: not the {SUMMARY} of a run: {error!r}") from None
+
+
+def _mean(method: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"method": method, "seeds": [summary["seed"] for summary in summaries]}
+    for key in FIGURES:
+        values = [summary[key] for summary in summaries]
+        # A class with one subgroup in the test split has no gap.
+        known = [value for value in values if value is not None]
+        found[key] = {
+            "mean": statistics.fmean(known) if known else None,
+            "std": statistics.stdev(known) if len(known) > 1 else None,
+            "values": values,
+        }
+    return found
+
+
+def _cells(method: dict[str, Any]) -> list[str]:
+    cells = [method["method"], ", ".join(map(str, method["seeds"]))]
+    for key in FIGURES:
+        mean, std = method[key]["mean"], method[key]["std"]
+        text = "–" if mean is None else f"{100 * mean:.1f}"
+        cells.append(text + (f" ± {100 * std:.1f}" if std is not None else "") + " %")
+    return cells
+
+
+def _plot(methods: Sequence[dict[str, Any]], path: Path) -> None:
+    """Worst group and average of each method; whiskers are the standard deviation, dots the runs."""
+    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(6.4, 1.2 + 0.6 * len(methods)), layout="constrained")
+        axes = figure.subplots()
+        for offset, key, colour in (
+            (-0.14, "worst_group_accuracy", "#2f7fe0"),
+            (0.14, "average_accuracy", "#e08a1e"),
+        ):
+            positions = [index + offset for index in range(len(methods))]
+            means = [100 * method[key]["mean"] for method in methods]
+            spreads = [100 * (method[key]["std"] or math.nan) for method in methods]
+            axes.errorbar(
+                means, positions, xerr=spreads, fmt="o", color=colour, label=FIGURES[key], capsize=3
+            )
+            for position, method in zip(positions, methods, strict=True):
+                values = [100 * value for value in method[key]["values"]]
+                axes.plot(values, [position] * len(values), ".", color=colour, alpha=0.4)
+        axes.set_yticks(range(len(methods)), [method["method"] for method in methods])
+        axes.invert_yaxis()
+        axes.set_xlabel("accuracy on the test split, %")
+        axes.grid(axis="x", alpha=0.3)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
+        figure.savefig(path, dpi=150)
