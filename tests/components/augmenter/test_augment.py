@@ -140,8 +140,8 @@ def test_the_translators_are_loaded_once_for_all_splits_and_threads(
 ):
     turn_off_timed_flush()
     loaded = []
-    load = translators._load
-    monkeypatch.setattr(translators, "_load", lambda path: loaded.append(path) or load(path))
+    load = translators.load_translator
+    monkeypatch.setattr(translators, "load_translator", lambda path: loaded.append(path) or load(path))
     settings = AugmenterSettings()
     shared = SharedTranslators(plan_translators([model], TWO), TWO, settings)
     file = write_file(tmp_path / "1", make_records(COUNTS))
