@@ -55,7 +55,42 @@ def run(
     config = _load(preset, overrides, root)
     from model_patching.pipelines.run import run as run_pipeline
 
-    raise typer.Exit(run_pipeline(config))
+    raise typer.Exit(run_pipeline(config).code)
+
+
+@main.command()
+def sweep(
+    preset: Preset,
+    seeds: Annotated[str, typer.Option(metavar="SEED,SEED…", help="Seeds of the trainings, with commas.")],
+    overrides: Overrides = [],  # noqa: B006, typer copies it
+    root: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder for everything that runs leave.")
+    ] = None,
+) -> None:
+    """Run a pipeline once for each seed of the classifier's training, and compare.
+
+    Data and translators are the same for all and come from the cache. The same command goes on with a sweep that was
+    interrupted.
+
+    Exit codes: 0 done, 1 a node failed, 2 an argument or the configuration is wrong, 130 interrupted.
+    """
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        typer.echo(
+            f"--seeds {seeds}: give whole numbers with commas between, for example --seeds 2,3,4", err=True
+        )
+        raise typer.Exit(BAD_ARGUMENT) from None
+    if len(set(numbers)) < len(numbers):
+        typer.echo(f"--seeds {seeds}: a seed comes twice", err=True)
+        raise typer.Exit(BAD_ARGUMENT)
+    keys = ("training.seed", "baseline.seed")
+    configs = {
+        seed: _load(preset, [*overrides, *(f"{key}={seed}" for key in keys)], root) for seed in numbers
+    }
+    from model_patching.pipelines.sweep import sweep as run_sweep
+
+    raise typer.Exit(run_sweep(configs))
 
 
 @main.command()

@@ -13,16 +13,17 @@ from model_patching.components.subgroup_report.verdict import verdict
 from model_patching.pipelines.console import say
 
 
-def say_closing(metadata_path: str, run_id: str) -> bool | None:
+def say_closing(metadata_path: str, run_id: str) -> tuple[bool | None, Path | None]:
     """Prints the outcome of a finished run, found in ML Metadata (so that a cached report is found as well).
 
     Returns:
-        Whether the model was blessed; None if the run has no report or no gate.
+        Whether the model was blessed, None if the run has no report or no gate; and the path of `summary.json`, None
+        without a report.
     """
     artifacts = _artifacts(metadata_path, run_id)
     report = artifacts.get("SubgroupReport")
     if report is None:
-        return None
+        return None, None
     summary_path = Path(report.uri) / "summary.json"
     summary = json.loads(summary_path.read_text())
     console = rich.get_console()
@@ -38,7 +39,7 @@ def say_closing(metadata_path: str, run_id: str) -> bool | None:
         say(f"model    {pushed.custom_properties['pushed_destination'].string_value}")
     elif summary["blessed"] is False:
         say("model    not pushed")
-    return summary["blessed"]
+    return summary["blessed"], summary_path
 
 
 def _artifacts(metadata_path: str, run_id: str) -> dict[str, Any]:

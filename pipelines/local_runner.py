@@ -32,7 +32,7 @@ def main() -> int:
     except ValueError as error:
         print(f"MODEL_PATCHING_SET: {error}", file=sys.stderr)
         return 2
-    return run(config)
+    return run(config).code
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import rich
 
@@ -14,13 +15,22 @@ from model_patching.pipelines.console import output_moved_to, say, working_on
 DONE, FAILED, NOT_BLESSED, INTERRUPTED = 0, 1, 3, 130
 
 
-def run(config: PipelineConfig) -> int:
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        code: 0 (done), 1 (a node has failed), 3 (the model wasn't blessed) or 130 (interrupted).
+        summary: path of its `summary.json`; None where it came to none.
+    """
+
+    code: int
+    summary: Path | None = None
+
+
+def run(config: PipelineConfig) -> Outcome:
     """Runs a configuration's pipeline on this machine and prints how it goes; the rest of the output goes to a log.
 
     Under `tfx pipeline create`, which only asks what the pipeline is, no node runs.
-
-    Returns:
-        The exit code: 0, 1 (a node has failed), 3 (the model wasn't blessed) or 130 (interrupted).
     """
     run_id = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     log = Path(config.logs_dir) / f"{run_id}.log"
@@ -32,16 +42,16 @@ def run(config: PipelineConfig) -> int:
             f"{log} can't be written: {error.strerror or error}; choose another folder with root",
             file=sys.stderr,
         )
-        return FAILED
+        return Outcome(FAILED)
 
 
-def _run(config: PipelineConfig, run_id: str, log: Path) -> int:
+def _run(config: PipelineConfig, run_id: str, log: Path) -> Outcome:
     """As `run`, with the output moved away already. Raises nothing."""
     try:
-        finished, blessed = _run_pipeline(config, run_id, log)
+        finished, blessed, summary = _run_pipeline(config, run_id, log)
     except KeyboardInterrupt:
         say(f"interrupted; run the same command to go on  (log: {log})")
-        return INTERRUPTED
+        return Outcome(INTERRUPTED)
     except Exception as error:
         logging.getLogger(__name__).exception("the run has failed")
         from model_patching.pipelines.errors import NodeFailed, one_paragraph
@@ -52,14 +62,14 @@ def _run(config: PipelineConfig, run_id: str, log: Path) -> int:
         say(f"✗ {what} failed", style="bold red")
         say(reason)
         say(f"log      {log}")
-        return FAILED
+        return Outcome(FAILED)
     if finished:
         say(f"log      {log}")
-    return NOT_BLESSED if blessed is False else DONE
+    return Outcome(NOT_BLESSED if blessed is False else DONE, summary)
 
 
-def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool, bool | None]:
-    """Returns whether anything ran, and whether the model was blessed (None if nobody asks)."""
+def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool, bool | None, Path | None]:
+    """Returns whether anything ran, whether the model was blessed (None if nobody asks), and its summary's path."""
     if "tfx" not in sys.modules and not rich.get_console().is_terminal:
         say("loading TFX …")
     with working_on("loading TFX"):
@@ -77,4 +87,4 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
     absl_logging.set_verbosity(absl_logging.INFO)
     # Nothing comes back if `tfx pipeline create` has put its own function in place of the runner's.
     finished = LocalRunner(config, run_id).run(pipeline) is not None
-    return finished, say_closing(config.metadata_path, run_id) if finished else None
+    return finished, *(say_closing(config.metadata_path, run_id) if finished else (None, None))
