@@ -22,8 +22,11 @@ def make_strategy(settings: RobustTrainerSettings) -> tf.distribute.Strategy:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     elif settings.strategy == "mirrored":
         # All GPUs; without any, the CPU devices that TensorFlow is set up with.
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+        gpus = tf.config.list_logical_devices("GPU")
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        # TensorFlow's default for CPUs fails at the second strategy of a process, as a baseline's training makes one.
+        reduce = tf.distribute.NcclAllReduce() if gpus else tf.distribute.ReductionToOneDevice()
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices], reduce)
     else:
         strategy = tf.distribute.get_strategy()
     devices = strategy.num_replicas_in_sync
