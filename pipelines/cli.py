@@ -182,6 +182,30 @@ def compare(
         typer.echo(path)
 
 
+@main.command()
+def worker(
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER", help="<root>/<pipeline>/checkpoints/<node>, shared with the first worker."
+        ),
+    ],
+) -> None:
+    """Take part in a training with strategy multi_worker, as a worker that TF_CONFIG gives an index of 1 or more.
+
+    Waits for the training of the first worker, which runs the pipeline.
+
+    Exit codes: 0 done, 1 the training failed or TF_CONFIG is wrong.
+    """
+    from model_patching.components.robust_trainer.job import join_job
+
+    try:
+        join_job(folder)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+
+
 def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:
     """The checked configuration; ends the command with a line for each mistake."""
     if root is not None:

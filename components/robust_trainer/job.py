@@ -84,7 +84,7 @@ def run_job_with_workers(job: Job, folder: str) -> None:
 
 
 def join_job(folder: str) -> None:
-    """Takes part in the training whose job is, or will be, in `folder`.
+    """Takes part in the training whose job is, or will be, in `folder`, as another worker than the first.
 
     Raises:
         ValueError: TF_CONFIG says that this is the first worker, or the training failed.

@@ -113,7 +113,9 @@ class RobustTrainerSettings(Settings):
             if self.method not in methods and self._is_set(key):
                 raise ValueError(f"{key} needs method {' or '.join(methods)}")
         if self.penalty == "none" and self._is_set("consistency_weight"):
-            raise ValueError("consistency_weight needs a consistency penalty")
+            raise ValueError(
+                "consistency_weight needs a consistency penalty: leave it out, or set consistency"
+            )
         if self.backbone == SMALL_CNN and self.weights != "none":
             raise ValueError(f"weights needs a backbone of keras.applications; {SMALL_CNN} has none")
         if self.optimizer != "sgd" and self._is_set("momentum"):

@@ -65,11 +65,22 @@ def test_the_demo_trains_camel_on_patched_examples_and_erm_beside_it():
     assert "CycleGANTrainer" in nodes["SubgroupReport"].upstream_nodes
 
 
-@pytest.mark.parametrize("method", ["erm", "group_dro"])
+# What the demo sets for CAMEL.
+PLAIN = ("training.consistency_weight=5.0", "training.augmentation_training=original")
+
+
+@pytest.mark.parametrize("method", ["erm", "balanced_erm", "group_dro", "irm", "dfr"])
 def test_methods_without_patches_have_no_cyclegan_and_no_augmenter(method):
-    nodes = compiled(f"training.method={method}")
+    nodes = compiled(f"training.method={method}", *PLAIN)
     assert not PATCHING & set(nodes)
     assert sources(nodes["RobustTrainer"], "examples") == {"ExampleGen"}
+
+
+@pytest.mark.parametrize("change", ["training.consistency=kl", "training.augmentation_training=augmented"])
+def test_any_method_can_learn_from_patches(change):
+    nodes = compiled("training.method=erm", *PLAIN, change)
+    assert set(nodes) >= PATCHING
+    assert sources(nodes["RobustTrainer"], "examples") == {"Augmenter"}
 
 
 def test_the_last_blessed_model_can_be_the_baseline():

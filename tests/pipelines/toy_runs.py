@@ -127,7 +127,7 @@ def main(root: str) -> None:
         stand_in = types.ModuleType("model_patching.pipelines.pipeline")
         stand_in.create_pipeline = lambda config, what=what: toy_pipeline(config, what)
         sys.modules[stand_in.__name__] = stand_in
-        print(f"exit {run_module.run(config)}", flush=True)
+        print(f"exit {run_module.run(config).code}", flush=True)
 
 
 if __name__ == "__main__":
