@@ -152,7 +152,7 @@ def _plot(methods: Sequence[dict[str, Any]], path: Path) -> None:
                 values = [100 * value for value in method[key]["values"]]
                 axes.plot(values, [position] * len(values), ".", color=colour, alpha=0.4)
         axes.set_yticks(range(len(methods)), [method["method"] for method in methods])
-        axes.invert_yaxis()
+        axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.set_xlabel("accuracy on the test split, %")
         axes.grid(axis="x", alpha=0.3)
         figure.legend(loc="outside upper center", ncols=2, frameon=False)
