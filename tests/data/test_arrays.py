@@ -225,3 +225,34 @@ def test_a_bad_label_is_named_by_its_place_in_the_file_even_if_few_are_taken(
     path = write_records(tmp_path / "0.gz", [*(record(i) for i in range(5)), record(7, label=2)])
     with pytest.raises(ValueError, match=r"0\.gz: record 5: label 2, but the data set has 2 classes"):
         load_arrays([path], dataset, take=1)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_images_beyond_the_memory_lie_in_a_file_without_a_name(
+    tmp_path, write_records, toy_records, make_dataset, monkeypatch, patched
+):
+    dataset = make_dataset(2, 2, (8, 8, 1))
+    path = write_records(tmp_path / "0.gz", toy_records([[5, 2], [3, 4]], (8, 8, 1), patched=True))
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    in_memory, in_file = (load_arrays([path], dataset, patched, memory_gib=gib) for gib in (1.0, 0.0))
+    assert isinstance(in_file.image, np.memmap) and not isinstance(in_memory.image, np.memmap)
+    assert np.array_equal(in_memory.image, in_file.image)
+    if patched:
+        assert isinstance(in_file.patched_images, np.memmap)
+        assert np.array_equal(in_memory.patched_images, in_file.patched_images)
+    assert in_memory.label.tolist() == in_file.label.tolist()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_disk_without_room(tmp_path, write_records, toy_records, make_dataset, monkeypatch):
+    path = write_records(tmp_path / "0.gz", toy_records([[1, 1], [1, 1]], (8, 8, 1)))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match=f"^{tmp_path}: no room for 0.0 GiB of decoded images .*set TMPDIR"):
+        load_arrays([path], make_dataset(2, 2, (8, 8, 1)), memory_gib=0.0)
