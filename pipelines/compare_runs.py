@@ -11,6 +11,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from model_patching.components.subgroup_report.figures import BASELINE, THIS_MODEL
+from model_patching.components.subgroup_report.text import MISSING
+
 SUMMARY = "summary.json"
 FIGURES = {
     "average_accuracy": "average",
@@ -128,7 +131,7 @@ def _cells(method: dict[str, Any]) -> list[str]:
     cells = [method["method"], ", ".join(map(str, method["seeds"]))]
     for key in FIGURES:
         mean, std = method[key]["mean"], method[key]["std"]
-        text = "–" if mean is None else f"{100 * mean:.1f}"
+        text = MISSING if mean is None else f"{100 * mean:.1f}"
         cells.append(text + (f" ± {100 * std:.1f}" if std is not None else "") + " %")
     return cells
 
@@ -139,8 +142,8 @@ def _plot(methods: Sequence[dict[str, Any]], path: Path) -> None:
         figure = Figure(figsize=(6.4, 1.2 + 0.6 * len(methods)), layout="constrained")
         axes = figure.subplots()
         for offset, key, colour in (
-            (-0.14, "worst_group_accuracy", "#2f7fe0"),
-            (0.14, "average_accuracy", "#e08a1e"),
+            (-0.14, "worst_group_accuracy", THIS_MODEL),
+            (0.14, "average_accuracy", BASELINE),
         ):
             positions = [index + offset for index in range(len(methods))]
             means = [100 * method[key]["mean"] for method in methods]
