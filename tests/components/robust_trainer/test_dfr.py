@@ -38,6 +38,16 @@ def test_is_the_regression_itself_where_all_groups_are_equal():
     assert logits[:, 1] == pytest.approx(expected, abs=0.1)
 
 
+def test_chooses_the_strength_with_the_better_worst_group():
+    features, label, group = features_of([60] * 4)
+    # So strong a penalty leaves no weight: one answer for all, and a group that is wrong throughout.
+    for strengths in ((1e-9, 1.0), (1.0, 1e-9)):
+        layer, found = fit_last_layer(features, label, group, 2, strengths, seed=1)
+        reached = {entry["strength"]: entry["worst_group_accuracy"] for entry in found}
+        assert reached[1e-9] == 0 and reached[1.0] > 0.9
+        assert np.abs(layer.kernel).max() > 0.1
+
+
 def test_more_classes_than_two():
     random = np.random.default_rng(0)
     label = np.repeat([0, 1, 2], 40)
