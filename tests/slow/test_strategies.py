@@ -60,13 +60,15 @@ def start(tmp_path, write_records, toy_records):
     validation = write_records(tmp_path / "validation.gz", toy_records(counts, (16, 16, 1), seed=1))
 
     def do(name, strategy, method, devices=1, tf_config=None):
+        # IRM's penalty must count from the first step on: only it shows whether the devices take one mean together.
+        changes = {"irm_anneal_steps": 0, "irm_penalty_weight": 1.0} if method == "irm" else {}
         arguments = {
             "train_paths": [train],
             "validation_paths": [validation],
             "checkpoints_dir": str(tmp_path / name / "checkpoints"),
             "model_dir": str(tmp_path / name / "model"),
             "model_run_dir": str(tmp_path / name / "model_run"),
-            "settings": {**SETTINGS, "strategy": strategy, "method": method},
+            "settings": {**SETTINGS, **changes, "strategy": strategy, "method": method},
         }
         environment = dict(os.environ)
         environment.pop("TF_CONFIG", None)
