@@ -121,6 +121,8 @@ def toy_pipeline(config: PipelineConfig, what: str) -> tfx.dsl.Pipeline:
 
 def main(root: str) -> None:
     """Runs them."""
+    # What a terminal starts; under nohup, and in the background of a script, it would be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sizes = {"class_size": 100, "p": 0.9, "train_size": 20, "validation_size": 20, "test_size": 20}
     config = config_from_tree({"root": root, "data": {"mnist_correlation": sizes}}, "toy")
     for what in ("blessed", "blessed", "unblessed", "fail", "interrupt"):
