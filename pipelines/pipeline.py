@@ -55,6 +55,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
             CycleGANTrainer(
                 examples=source_examples,
                 settings=config.translation.trainer,
+                augmenter_batch_size=config.augmentation.batch_size,
                 checkpoints_dir=f"{config.checkpoints_dir}/{node_id}",
                 label=label,
                 **common,

@@ -37,7 +37,7 @@ class Translator:
     source: str
     target: str
     image_shape: tuple[int, int, int]
-    batch_size: int  # that it was trained with
+    batch_size: int  # that it was diagnosed with, and that the Augmenter takes
     normalizes_over_batch: bool  # a result then depends on the images beside it
 
 
@@ -46,7 +46,7 @@ def translate_images(
 ) -> None:
     """Writes `<output>/<name>.<target>.png` for each image and prints its path.
 
-    The images go through the translator in the order given, in as few batches as the batch size of the training allows,
+    The images go through the translator in the order given, in as few batches as the Augmenter's batch size allows,
     equal in size but for one image. An output that is there is overwritten.
 
     Args:
@@ -110,9 +110,8 @@ def find_translator(model: Path, target: str, source: str | None) -> Translator:
         subgroups = list(description["subgroups"])
         pairs = [tuple(pair) for pair in description["pairs"]]
         shape = tuple(description["image_shape"])
-        settings = description["settings"]
-        batch_size, norm = settings["batch_size"], settings["norm"]
-        by_batch = norm == "batchnorm" and settings["translate_with"] == "batch_statistics"
+        batch_size = int(description["translate_batch_size"])
+        by_batch = bool(description["normalizes_over_batch"])
     except (FileNotFoundError, NotADirectoryError):
         raise WrongArgument(
             f"{model}: there is no {DESCRIPTION}; give the folder of a CycleGANTrainer's model, "

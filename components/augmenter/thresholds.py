@@ -18,7 +18,7 @@ class TranslationThresholds(Settings):
 
     Attributes:
         min_flip_rate: share of the renditions that the probe places in the target subgroup.
-        min_class_kept: share of the renditions that the probe leaves in their class.
+        min_class_kept: of the images whose class the probe gets right, the share whose rendition it still gives it.
         max_cycle_error: mean |G(F(x)) - x| on the scale of -1 to 1.
         max_identity_error: mean |F(y) - y| on the same scale.
     """

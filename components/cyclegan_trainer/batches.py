@@ -28,14 +28,19 @@ class BalancedImages:
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(counts)[:-1]]), tf.int32)
 
     def draw(self, count: int, seed: tf.Tensor) -> tf.Tensor:
-        """Draws float32 [count, H, W, C] in [-1, 1]; image i is of the class at position i modulo their number.
+        """Draws float32 [count, H, W, C] in [-1, 1], of the classes in turn, beginning with a drawn one.
+
+        No class has more than one image more than another, and all are drawn in time where they are more than `count`.
 
         Args:
             count: how many.
             seed: int32 [2]; the same seed draws the same images.
         """
-        label = tf.range(count) % tf.shape(self.starts)[0]
-        uniform = tf.random.stateless_uniform([count], seed)
+        first_seed, image_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        classes = tf.shape(self.starts)[0]
+        first = tf.random.stateless_uniform([], first_seed, maxval=classes, dtype=tf.int32)
+        label = (first + tf.range(count)) % classes
+        uniform = tf.random.stateless_uniform([count], image_seed)
         within = tf.cast(uniform * tf.gather(self.counts, label), tf.int32)
         return to_float(tf.gather(self.images, tf.gather(self.starts, label) + within))
 

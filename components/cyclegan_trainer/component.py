@@ -12,6 +12,8 @@ from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerS
 from model_patching.components.tracking import TrackingSettings
 from model_patching.data.dataset import Dataset
 
+ANY_BATCH_SIZE = 128  # that translators render together whose result doesn't depend on it
+
 
 class CycleGANTrainerSpec(component_spec.ComponentSpec):
     """Input, outputs and exec properties of the CycleGANTrainer."""
@@ -22,6 +24,7 @@ class CycleGANTrainerSpec(component_spec.ComponentSpec):
         "tracking": component_spec.ExecutionParameter(type=str),
         "label": component_spec.ExecutionParameter(type=int),
         "seed": component_spec.ExecutionParameter(type=int),
+        "translate_batch_size": component_spec.ExecutionParameter(type=int),
         "checkpoints_dir": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
@@ -49,6 +52,7 @@ class CycleGANTrainer(base_component.BaseComponent):
         dataset: Dataset,
         tracking: TrackingSettings,
         seed: int,
+        augmenter_batch_size: int,
         checkpoints_dir: str,
         label: int | None = None,
     ):
@@ -60,6 +64,9 @@ class CycleGANTrainer(base_component.BaseComponent):
             dataset: classes, subgroups and image shape.
             tracking: where curves and sheets go.
             seed: fixes the result on a CPU.
+            augmenter_batch_size: images that the Augmenter will translate together. Translators that normalize over
+                the batch are diagnosed with as many; to others it makes no difference, and they stay in the cache when
+                it changes.
             checkpoints_dir: folder for this node's checkpoints while it trains, outside of its outputs, which TFX
                 removes when the node is stopped.
             label: the class to learn from; None for all together.
@@ -72,6 +79,9 @@ class CycleGANTrainer(base_component.BaseComponent):
                 tracking=tracking.model_dump_json(),
                 label=-1 if label is None else label,  # TFX has no null
                 seed=seed,
+                translate_batch_size=augmenter_batch_size
+                if settings.normalizes_over_batch
+                else ANY_BATCH_SIZE,
                 checkpoints_dir=checkpoints_dir,
                 code_hash=code_hash("cyclegan_trainer"),
                 model=types.Channel(type=standard_artifacts.Model),

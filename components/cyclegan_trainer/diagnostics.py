@@ -32,8 +32,8 @@ def diagnose(
     """Measures every direction and class.
 
     Images go through a translator as in the Augmenter: in batches of one group, as few as `batch_size` allows and equal
-    in size but for one image. Renditions are rounded to the 256 grey levels, as the patches are, before they are judged
-    or translated back.
+    in size but for one image. (A group with fewer images than a batch makes a smaller one.) Renditions are rounded to
+    the 256 grey levels, as the patches are, before they are judged or translated back.
 
     Args:
         translators: by (source subgroup, target subgroup); with each its opposite.
@@ -41,7 +41,7 @@ def diagnose(
         arrays: images that neither translators nor probes were trained on; they may lack a group.
         dataset: its groups.
         labels: classes to translate.
-        batch_size: images that go through a translator together, at most.
+        batch_size: images that go through a translator together, at most; the Augmenter's.
         limit: the first images of each group, at most.
 
     Returns:
@@ -51,8 +51,9 @@ def diagnose(
         - source, target: names of the subgroups; pair: [source, target], their numbers;
         - count: images that were translated;
         - flip_rate: share of the renditions that the probe places in the target subgroup;
-        - class_kept: of the images whose class the probe gets right, the share whose rendition it still gives it;
-        - passed: of the same images, the share whose rendition keeps its class and is in the target subgroup;
+        - class_count: images whose class the probe gets right, on which the next two rest;
+        - class_kept: of these the share whose rendition it still gives it;
+        - passed: of these the share whose rendition keeps its class and is in the target subgroup;
         - cycle_error: mean |G(F(x)) - x|, where G is the opposite translator, on the scale of -1 to 1;
         - identity_error: mean |F(y) - y| on the same scale, over real images y of the target subgroup.
 
@@ -83,6 +84,7 @@ def diagnose(
                     "pair": [source, target],
                     "count": len(real),
                     "flip_rate": _mean(flipped),
+                    "class_count": len(kept),
                     "class_kept": _mean(kept),
                     "passed": _mean(kept & flipped[label_before == label]),
                     "cycle_error": _distance(cycled, real),
@@ -94,18 +96,14 @@ def diagnose(
     return directions
 
 
-def score(directions: Sequence[dict]) -> tuple[float, float]:
-    """How good a step's translators are, for choosing among steps: the greater tuple is the better one.
+def score(directions: Sequence[dict]) -> float:
+    """How good a step's translators are, for choosing among steps: the lowest `passed` of the directions and classes.
 
-    The worst direction and class decides, by the share of its renditions that pass; where that is equal, the mean cycle
-    error. What couldn't be measured is left out.
-
-    Returns:
-        The lowest `passed` and minus the mean `cycle_error`; minus infinity for what couldn't be measured anywhere.
+    What couldn't be measured is left out; minus infinity where nothing could.
     """
-    passed = [direction["passed"] for direction in directions if direction["passed"] is not None]
-    errors = [direction["cycle_error"] for direction in directions if direction["cycle_error"] is not None]
-    return min(passed, default=-np.inf), -float(np.mean(errors)) if errors else -np.inf
+    return min(
+        (direction["passed"] for direction in directions if direction["passed"] is not None), default=-np.inf
+    )
 
 
 def _translate(translator: Translator, images: np.ndarray, batch_size: int) -> np.ndarray:

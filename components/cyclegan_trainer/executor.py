@@ -32,7 +32,7 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `examples`, one artifact.
             output_dict: `model` and `model_run`, one artifact each.
             exec_properties: `settings`, `dataset` and `tracking` as JSON, `label` (-1 for all classes together),
-                `seed`, `code_hash` and `checkpoints_dir`.
+                `seed`, `translate_batch_size`, `code_hash` and `checkpoints_dir`.
 
         Raises:
             ValueError: see `train`.
@@ -46,8 +46,9 @@ class Executor(base_executor.BaseExecutor):
             for split in ("train", "validation")
         )
         # What decides the weights decides where the checkpoints are.
+        decisive = ("settings", "dataset", "label", "seed", "translate_batch_size", "code_hash")
         mark = fingerprint(
-            **{key: exec_properties[key] for key in ("settings", "dataset", "label", "seed", "code_hash")},
+            **{key: exec_properties[key] for key in decisive},
             versions=versions(),
             files=file_marks([*train_paths, *validation_paths]),
         )
@@ -68,6 +69,7 @@ class Executor(base_executor.BaseExecutor):
                 settings=settings,
                 label=label,
                 seed=exec_properties["seed"],
+                translate_batch_size=exec_properties["translate_batch_size"],
                 checkpoints_dir=checkpoints_dir,
                 model_dir=model.uri,
                 model_run_dir=model_run_dir,

@@ -55,6 +55,8 @@ class CycleGANTrainerSettings(Settings):
         take: training images of each group, at most, drawn by the seed; "smallest_group" takes as many of each group as
             the smallest one of its class has, null takes all.
         steps: training steps of each pair of subgroups.
+        epochs: passes over the larger of the two subgroups, instead of `steps`; with models of one class each, each
+            then gets steps for its own number of images. Null takes `steps`.
         batch_size: images of each subgroup a step, drawn evenly over the classes.
         augmentation: random changes of the training images.
         generator_filters: channels of each down-sampling convolution of the generators; the ups mirror them. Null takes
@@ -88,7 +90,10 @@ class CycleGANTrainerSettings(Settings):
         log_every: steps between two points of the training curves.
         diagnose_every: steps between two diagnoses on the validation split, which choose the step that is kept.
         diagnose_images: validation images of each group that a diagnosis translates, at most.
-        patience: diagnoses without a better one after which the training stops; null never stops early.
+        diagnose_tolerance: the latest step is kept whose lowest `passed` is at most this below the best so far. A
+            diagnosis on a hundred images can't tell one percent from chance, and later steps draw more lifelike images,
+            which the probes don't see.
+        patience: diagnoses without one better than the best so far after which the training stops; null never stops.
         sheet_every: steps between two sample sheets.
         checkpoint_every: steps between two checkpoints, from which a run that was stopped goes on.
         probe: the classifiers that diagnose.
@@ -96,6 +101,7 @@ class CycleGANTrainerSettings(Settings):
 
     take: Count | Literal["smallest_group"] | None = None
     steps: Count = 4000
+    epochs: Count | None = None
     batch_size: Count = 24
     augmentation: ImageAugmentation = ImageAugmentation()
     generator_filters: Filters | None = None
@@ -124,6 +130,7 @@ class CycleGANTrainerSettings(Settings):
     log_every: Count = 20
     diagnose_every: Count = 250
     diagnose_images: Count = 500
+    diagnose_tolerance: Share = 0.01
     patience: Count | None = None
     sheet_every: Count = 500
     checkpoint_every: Count = 250
@@ -138,6 +145,8 @@ class CycleGANTrainerSettings(Settings):
         if self.translate_with == "moving_averages" and self.norm != "batchnorm":
             raise ValueError("translate_with: moving_averages needs norm: batchnorm")
         default = type(self).model_fields
+        if self.epochs is not None and self.steps != default["steps"].default:
+            raise ValueError("steps and epochs exclude each other")
         if (
             self.gradient_penalty == "none"
             and self.gradient_penalty_scale != default["gradient_penalty_scale"].default

@@ -16,38 +16,43 @@ MOST_COLUMNS = 16
 SEPARATOR = 4
 
 
-def sheet_images(arrays: Arrays, dataset: Dataset, subgroup: int, labels: Sequence[int]) -> tf.Tensor:
-    """The first images of a subgroup, class after class in turn; float32 [n, H, W, C] in [-1, 1].
-
-    n is 16 at most, and less where 16 images would be wider than a page; each class has at least one.
-    """
-    columns = min(MOST_COLUMNS, WIDEST // dataset.image_shape[1])
-    per_class = max(1, columns // len(labels))
+def sheet_images(
+    arrays: Arrays, dataset: Dataset, subgroup: int, labels: Sequence[int], batch_size: int
+) -> list[tf.Tensor]:
+    """The first `batch_size` images of each class of a subgroup, at most; float32 [n, H, W, C] in [-1, 1] each."""
     groups = [dataset.group_index(label, subgroup) for label in labels]
-    images = [arrays.image[arrays.group_slice(group)][:per_class] for group in groups]
-    return to_float(tf.constant(np.concatenate(images)))
+    return [to_float(tf.constant(arrays.image[arrays.group_slice(group)][:batch_size])) for group in groups]
 
 
 def draw_sheet(
-    forward: keras.Model, backward: keras.Model, source: tf.Tensor, target: tf.Tensor
+    forward: keras.Model, backward: keras.Model, source: Sequence[tf.Tensor], target: Sequence[tf.Tensor]
 ) -> np.ndarray:
     """Draws two blocks of three rows: source → in the target subgroup → back, and the same the other way.
+
+    The images of a class go through the generators together and apart from those of the others, as in the Augmenter,
+    and the first of them are drawn: of all classes together 16 columns, or less where these would be wider than a page,
+    but at least one of each class.
 
     Args:
         forward: generator source → target.
         backward: generator target → source.
-        source: float32 [n, H, W, C] in [-1, 1], images of the source subgroup.
-        target: float32 [m, H, W, C] in [-1, 1], images of the target subgroup.
+        source: images of the source subgroup, for each class float32 [n, H, W, C] in [-1, 1].
+        target: images of the target subgroup, likewise.
 
     Returns:
         uint8 [rows, columns, C]; the rows of the two blocks are parted by a grey line.
     """
+    columns = min(MOST_COLUMNS, WIDEST // source[0].shape[2])
+    per_class = max(1, columns // len(source))
     blocks = []
-    for images, there, back in ((source, forward, backward), (target, backward, forward)):
-        rendition = translate(there, images)
-        cycled = translate(back, rendition)
-        rows = [np.concatenate(list(to_uint8(row).numpy()), axis=1) for row in (images, rendition, cycled)]
-        blocks.append(np.concatenate(rows, axis=0))
+    for classes, there, back in ((source, forward, backward), (target, backward, forward)):
+        parts = []
+        for images in classes:
+            rendition = translate(there, images)
+            cycled = translate(back, rendition)
+            shown = [to_uint8(row[:per_class]).numpy() for row in (images, rendition, cycled)]
+            parts.append(np.concatenate([np.concatenate(list(row), axis=1) for row in shown], axis=0))
+        blocks.append(np.concatenate(parts, axis=1))
     width = max(block.shape[1] for block in blocks)
     padded = [np.pad(block, ((0, 0), (0, width - block.shape[1]), (0, 0))) for block in blocks]
     line = np.full((SEPARATOR, width, padded[0].shape[2]), 128, np.uint8)

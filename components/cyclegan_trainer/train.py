@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,7 @@ from model_patching.components.cyclegan_trainer.export import export_translators
 from model_patching.components.cyclegan_trainer.image_augmentation import augment
 from model_patching.components.cyclegan_trainer.probes import Probes, probe_accuracy, train_probes
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
-from model_patching.components.cyclegan_trainer.sheet import draw_sheet, sheet_images
+from model_patching.components.cyclegan_trainer.sheet import MOST_COLUMNS, draw_sheet, sheet_images
 from model_patching.components.cyclegan_trainer.translate import translate
 from model_patching.components.progress import progress_bar
 from model_patching.components.tracking import Tracker
@@ -30,7 +31,6 @@ from model_patching.data.arrays import Arrays, load_arrays
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import encode_png
 
-DIAGNOSIS_BATCH = 128  # images that a translator with no batch statistics renders together
 WORST = {"flip_rate": min, "class_kept": min, "passed": min, "cycle_error": max, "identity_error": max}
 
 
@@ -41,6 +41,7 @@ def train(
     settings: CycleGANTrainerSettings,
     label: int | None,
     seed: int,
+    translate_batch_size: int,
     checkpoints_dir: str,
     model_dir: str,
     model_run_dir: str,
@@ -57,6 +58,8 @@ def train(
         settings: how to train.
         label: the class to train on; None for all together.
         seed: fixes weights, batches and replay buffers; on one CPU the result too.
+        translate_batch_size: images that the trained translators render together, at most: here for the diagnoses and
+            sheets, and in the Augmenter where the result depends on it.
         checkpoints_dir: where checkpoints are kept while training. Whoever names it sees to it that it belongs to
             these arguments alone. It is left for the caller to remove.
         model_dir: gets `translators/<s>_to_<z>/` and `translators.json`.
@@ -74,6 +77,7 @@ def train(
     validation = load_arrays(validation_paths, dataset, take=settings.diagnose_images, seed=seed)
     require_groups(arrays, dataset, labels, "training")
     require_groups(validation, dataset, labels, "validation")
+    settings = _with_steps(settings, arrays, dataset, labels)
     probes, accuracy = ready_probes(
         train_paths, validation, dataset, settings, seed, f"{checkpoints_dir}/probes"
     )
@@ -104,6 +108,7 @@ def train(
             seed * len(pairs) + number,
             (source, target),
             probes,
+            translate_batch_size,
             checkpoints_dir,
             tracker,
             number * settings.steps,
@@ -121,7 +126,12 @@ def train(
             }
         )
 
-    description = {"classes": dataset.classes, "subgroups": dataset.subgroups}
+    description = {
+        "classes": dataset.classes,
+        "subgroups": dataset.subgroups,
+        "translate_batch_size": translate_batch_size,
+        "normalizes_over_batch": settings.normalizes_over_batch,
+    }
     description |= {
         key: record[key] for key in ("label", "image_shape", "seed", "settings", "versions", "probes")
     }
@@ -174,9 +184,9 @@ class Progress:
         seconds: spent on them.
         history: losses every `log_every` steps.
         diagnoses: every `diagnose_every` steps: step, score and directions.
-        selected_step: the step with the best diagnosis; its weights are kept.
-        best: that diagnosis's score.
-        without_better: diagnoses since.
+        selected_step: the step whose weights are kept.
+        best: the best score so far.
+        without_better: diagnoses since that one.
         stopped_early: whether they were too many.
     """
 
@@ -185,7 +195,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)
     diagnoses: list[dict] = field(default_factory=list)
     selected_step: int = 0
-    best: tuple[float, float] | None = None
+    best: float | None = None
     without_better: int = 0
     stopped_early: bool = False
 
@@ -199,6 +209,7 @@ def train_pair(
     seed: int,
     pair: tuple[int, int],
     probes: Probes,
+    translate_batch_size: int,
     checkpoints_dir: str,
     tracker: Tracker,
     steps_before: int,
@@ -208,18 +219,21 @@ def train_pair(
     The tracker counts its steps from `steps_before`: a tracker's run can't go back to an earlier step.
 
     Returns:
-        The networks, the generators with the weights of the best diagnosis; and the course of the training.
+        The networks, the generators with the weights of the selected step; and the course of the training.
     """
     source_name, target_name = (dataset.subgroups[subgroup] for subgroup in pair)
     title = f"{source_name}-{target_name}"
-    source_sheet, target_sheet = (sheet_images(validation, dataset, subgroup, labels) for subgroup in pair)
+    sheet_batch = translate_batch_size if settings.normalizes_over_batch else MOST_COLUMNS
+    source_sheet, target_sheet = (
+        sheet_images(validation, dataset, subgroup, labels, sheet_batch) for subgroup in pair
+    )
     cyclegan = CycleGAN(dataset.image_shape, settings, seed)
     train_step = _train_step(cyclegan, arrays, dataset, settings, labels, seed, pair)
     kept = [variable for network in (cyclegan.forward, cyclegan.backward) for variable in network.variables]
-    best = [tf.Variable(variable.value, trainable=False) for variable in kept]
-    checkpoints = Checkpoints(f"{checkpoints_dir}/{pair[0]}-{pair[1]}", [*cyclegan.variables, *best])
+    selected = [tf.Variable(variable.value, trainable=False) for variable in kept]
+    checkpoints = Checkpoints(f"{checkpoints_dir}/{pair[0]}-{pair[1]}", [*cyclegan.variables, *selected])
     progress = Progress(**(checkpoints.restore() or {}))
-    _track_again(progress, tracker, title, steps_before)
+    _track_again(progress, checkpoints_dir, pair, tracker, title, steps_before)
 
     with progress_bar(f"CycleGAN {source_name} ↔ {target_name}", settings.steps) as bar:
         bar.advance(progress.step)
@@ -236,16 +250,20 @@ def train_pair(
                 progress.history.append({"pair": list(pair), "step": step, "seconds": seconds, **values})
                 tracker.log(steps_before + step, _named(title, values))
             if step % settings.diagnose_every == 0 or is_last:
-                directions = _diagnose(cyclegan, probes, validation, dataset, settings, labels, pair)
+                directions = _diagnose(
+                    cyclegan, probes, validation, dataset, translate_batch_size, settings, labels, pair
+                )
                 reached = score(directions)
-                if progress.best is None or reached > tuple(progress.best):
-                    progress.best, progress.selected_step, progress.without_better = reached, step, 0
-                    for copy, variable in zip(best, kept, strict=True):
-                        copy.assign(variable.value)
+                if progress.best is None or reached > progress.best:
+                    progress.best, progress.without_better = reached, 0
                 else:
                     progress.without_better += 1
                     progress.stopped_early = progress.without_better == settings.patience and not is_last
-                passed = reached[0] if math.isfinite(reached[0]) else None
+                if reached >= progress.best - settings.diagnose_tolerance:
+                    progress.selected_step = step
+                    for copy, variable in zip(selected, kept, strict=True):
+                        copy.assign(variable.value)
+                passed = reached if math.isfinite(reached) else None
                 progress.diagnoses.append(
                     {"pair": list(pair), "step": step, "score": passed, "directions": directions}
                 )
@@ -261,12 +279,27 @@ def train_pair(
                 checkpoints.save(step, asdict(progress))
             bar.advance(1)
 
-    for copy, variable in zip(best, kept, strict=True):
+    for copy, variable in zip(selected, kept, strict=True):
         variable.assign(copy)
     sheet = draw_sheet(cyclegan.forward, cyclegan.backward, source_sheet, target_sheet)
     _write_sheet(sheet, checkpoints_dir, pair, progress.selected_step)
+    tracker.image(steps_before + progress.step, f"{title}/selected sheet", sheet)
     tracker.summary(_named(title, {"selected_step": progress.selected_step}))
     return cyclegan, progress
+
+
+def _with_steps(
+    settings: CycleGANTrainerSettings, arrays: Arrays, dataset: Dataset, labels: Sequence[int]
+) -> CycleGANTrainerSettings:
+    """The settings with `epochs` turned into `steps`."""
+    if settings.epochs is None:
+        return settings
+    images = max(
+        sum(int(arrays.group_count[dataset.group_index(label, subgroup)]) for label in labels)
+        for subgroup in range(dataset.num_subgroups)
+    )
+    steps = settings.epochs * math.ceil(images / settings.batch_size)
+    return settings.model_copy(update={"steps": steps, "epochs": None})
 
 
 def _train_step(
@@ -303,12 +336,11 @@ def _diagnose(
     probes: Probes,
     validation: Arrays,
     dataset: Dataset,
+    batch_size: int,
     settings: CycleGANTrainerSettings,
     labels: Sequence[int],
     pair: tuple[int, int],
 ) -> list[dict]:
-    # The batch of the training where it matters; elsewhere a larger one takes half the time.
-    batch_size = settings.batch_size if settings.normalizes_over_batch else DIAGNOSIS_BATCH
     translators = {
         pair: partial(translate, cyclegan.forward),
         pair[::-1]: partial(translate, cyclegan.backward),
@@ -328,9 +360,13 @@ def worst(directions: Sequence[dict]) -> dict[str, float]:
 
 def _write_sheet(sheet: np.ndarray, checkpoints_dir: str, pair: tuple[int, int], step: int) -> None:
     """Keeps a sheet beside the checkpoints: TFX removes the outputs of a node that is stopped."""
-    path = f"{checkpoints_dir}/sheets/{pair[0]}-{pair[1]}-step{step:06d}.png"
-    with tf.io.gfile.GFile(path, "wb") as file:
+    with tf.io.gfile.GFile(_sheet_path(checkpoints_dir, pair, step), "wb") as file:
         file.write(encode_png(tf.constant(sheet)).numpy())
+
+
+def _sheet_path(checkpoints_dir: str, pair: tuple[int, int], step: int | str) -> str:
+    name = f"{step:06d}" if isinstance(step, int) else step
+    return f"{checkpoints_dir}/sheets/{pair[0]}-{pair[1]}-step{name}.png"
 
 
 def _named(title: str, values: dict[str, float]) -> dict[str, float]:
@@ -338,8 +374,15 @@ def _named(title: str, values: dict[str, float]) -> dict[str, float]:
     return {f"{title}/{name}": value for name, value in values.items()}
 
 
-def _track_again(progress: Progress, tracker: Tracker, title: str, steps_before: int) -> None:
-    """Tells the tracker's new run what the one before it was told, so that its curves are whole."""
+def _track_again(
+    progress: Progress,
+    checkpoints_dir: str,
+    pair: tuple[int, int],
+    tracker: Tracker,
+    title: str,
+    steps_before: int,
+) -> None:
+    """Tells the tracker's new run what the one before it was told, so that its curves and sheets are whole."""
     points = [
         (
             point["step"],
@@ -348,8 +391,17 @@ def _track_again(progress: Progress, tracker: Tracker, title: str, steps_before:
         for point in progress.history
     ]
     points += [(entry["step"], worst(entry["directions"])) for entry in progress.diagnoses]
-    for step, values in sorted(points, key=lambda point: point[0]):
-        tracker.log(steps_before + step, _named(title, values))
+    calls: list[tuple[int, Callable[[], None]]] = [
+        (step, partial(tracker.log, steps_before + step, _named(title, values))) for step, values in points
+    ]
+    for path in tf.io.gfile.glob(_sheet_path(checkpoints_dir, pair, "*")):
+        step = int(re.search(r"step(\d+)\.png$", path)[1])
+        if step <= progress.step:
+            sheet = tf.io.decode_png(tf.io.read_file(path)).numpy()
+            calls.append((step, partial(tracker.image, steps_before + step, f"{title}/sheet", sheet)))
+    # A tracker's run can't go back to an earlier step.
+    for _, call in sorted(calls, key=lambda one: one[0]):
+        call()
 
 
 def _check_finite(losses: dict[str, float], step: int) -> None:

@@ -89,7 +89,8 @@ def translators(tmp_path: Path) -> Path:
         "subgroups": ["clean", "zigzag", "dotted line"],
         "image_shape": [8, 8, 1],
         "pairs": [[0, 1], [1, 0], [0, 2]],
-        "settings": {"batch_size": 4, "norm": "instancenorm", "translate_with": "batch_statistics"},
+        "translate_batch_size": 4,
+        "normalizes_over_batch": False,
     }
     (folder / "translators.json").write_text(json.dumps(description))
     for path in ("one.png", "one.jpg", "one.zigzag.png", "other/one.png"):

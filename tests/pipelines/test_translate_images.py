@@ -35,18 +35,18 @@ class _Translator(tf.Module):
 def make_model(tmp_path):
     """A function that writes a model of translators; clean → zigzag is of `kind`, the way back halves."""
 
-    def make(kind="halve", shape=(4, 6, 1), batch_size=8, **settings):
+    def make(kind="halve", shape=(4, 6, 1), batch_size=8, normalizes_over_batch=False):
         folder = tmp_path / "model"
         for name, kind_of_it in (("0_to_1", kind), ("1_to_0", "halve")):
             tf.saved_model.save(_Translator(kind_of_it, shape), str(folder / "translators" / name))
-        settings = {"norm": "instancenorm", "translate_with": "batch_statistics", **settings}
         description = {
             "label": None,
             "classes": ["even", "odd"],
             "subgroups": SUBGROUPS,
             "image_shape": shape,
             "pairs": [[0, 1], [1, 0]],
-            "settings": {"batch_size": batch_size, **settings},
+            "translate_batch_size": batch_size,
+            "normalizes_over_batch": normalizes_over_batch,
         }
         (folder / "translators.json").write_text(json.dumps(description))
         return folder
@@ -131,7 +131,7 @@ def test_a_jpeg(tmp_path, make_model, translate):
 
 def test_images_share_batches_in_the_order_given(tmp_path, make_model, translate):
     images = [_write(tmp_path / f"{name}.png", _grey(seed)) for seed, name in enumerate("dcab")]
-    model = make_model("centre", batch_size=3, norm="batchnorm")
+    model = make_model("centre", batch_size=3, normalizes_over_batch=True)
     code, lines, errors = translate(model, *images, "--to", "zigzag", "--output", tmp_path / "out")
     assert code == 0
     assert errors == [
@@ -145,12 +145,9 @@ def test_images_share_batches_in_the_order_given(tmp_path, make_model, translate
         np.testing.assert_allclose(np.asarray(Image.open(line), float), image, atol=1)
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"norm": "batchnorm", "translate_with": "moving_averages"}], ids=lambda x: x.get("norm")
-)
-def test_no_note_where_images_are_translated_by_themselves(tmp_path, make_model, translate, settings):
+def test_no_note_where_images_are_translated_by_themselves(tmp_path, make_model, translate):
     image = _write(tmp_path / "a.png", _grey(0))
-    assert translate(make_model(**settings), image, "--to", "zigzag", "--output", tmp_path)[2] == []
+    assert translate(make_model(), image, "--to", "zigzag", "--output", tmp_path)[2] == []
 
 
 def test_another_size_is_refused_or_resized(tmp_path, make_model, translate):

@@ -362,6 +362,8 @@ OF_OTHERS = {
     "log_every",
     "diagnose_every",
     "diagnose_images",
+    "diagnose_tolerance",
+    "epochs",
     "patience",
     "sheet_every",
     "checkpoint_every",

@@ -22,7 +22,8 @@ def test_round_trip():
         '{"augmentation": {"crop": 0.5}}',
         '{"decay_from": 1}',
         '{"cycle_loss_scale": -1}',
-        '{"epochs": 3}',
+        '{"epochs": 0}',
+        '{"epochs": 3, "steps": 7}',
     ],
 )
 def test_bad_values(text):
