@@ -60,16 +60,16 @@ def run(
 
 @main.command()
 def sweep(
-    preset: Preset,
+    presets: Annotated[list[str], typer.Argument(metavar="PRESET…", help="Presets, or paths of YAML files.")],
     seeds: Annotated[str, typer.Option(metavar="SEED,SEED…", help="Seeds of the trainings, with commas.")],
     overrides: Overrides = [],  # noqa: B006, typer copies it
     root: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for everything that runs leave.")
     ] = None,
 ) -> None:
-    """Run a pipeline once for each seed of the classifier's training, and compare.
+    """Run each preset once for each seed of the classifier's training, and compare the methods.
 
-    Data and translators are the same for all and come from the cache. The same command goes on with a sweep that was
+    Data and translators that are the same come from the cache. The same command goes on with a sweep that was
     interrupted.
 
     Exit codes: 0 done, 1 a node failed, 2 an argument or the configuration is wrong, 130 interrupted.
@@ -86,11 +86,18 @@ def sweep(
         raise typer.Exit(BAD_ARGUMENT)
     keys = ("training.seed", "baseline.seed")
     configs = {
-        seed: _load(preset, [*overrides, *(f"{key}={seed}" for key in keys)], root) for seed in numbers
+        preset: [_load(preset, [*overrides, *(f"{key}={seed}" for key in keys)], root) for seed in numbers]
+        for preset in presets
     }
+    from model_patching.pipelines.sweep import NotComparable
     from model_patching.pipelines.sweep import sweep as run_sweep
 
-    raise typer.Exit(run_sweep(configs))
+    try:
+        code = run_sweep(configs)
+    except NotComparable as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    raise typer.Exit(code)
 
 
 @main.command()

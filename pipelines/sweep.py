@@ -1,6 +1,6 @@
-"""`model-patching sweep`: one pipeline, run once for each seed of the classifier's training."""
+"""`model-patching sweep`: pipelines, each run once for each seed of the classifier's training, and compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rich
@@ -11,21 +11,30 @@ from model_patching.pipelines.console import say
 from model_patching.pipelines.run import FAILED, INTERRUPTED, run
 
 
-def sweep(configs: Mapping[int, PipelineConfig]) -> int:
-    """Runs the configurations one after the other and compares them.
+class NotComparable(ValueError):
+    """The presets of a sweep can't be compared. One line that names two of them."""
 
-    What doesn't depend on the seed, and every run that was done before, comes from TFX's cache; a training that was
-    stopped goes on. So the same call continues an interrupted sweep.
+
+def sweep(configs: Mapping[str, Sequence[PipelineConfig]]) -> int:
+    """Runs the configurations one after the other, and compares the methods.
+
+    What doesn't depend on the seed or the method, and every run that was done before, comes from TFX's cache; a
+    training that was stopped goes on. So the same call continues an interrupted sweep.
 
     Args:
-        configs: by seed; they differ in nothing else.
+        configs: by preset, or path of a file: the same configuration with different seeds of the training.
 
     Returns:
         The exit code: 0, 1 (a run has failed, the later ones didn't start) or 130 (interrupted).
+
+    Raises:
+        NotComparable: two presets have the same method or different data sets. Nothing has run.
     """
+    _check_comparable(configs)
+    runs = [(preset, config) for preset, ones in configs.items() for config in ones]
     summaries = []
-    for number, (seed, config) in enumerate(configs.items(), start=1):
-        say(f"— seed {seed}, run {number} of {len(configs)} —", style="bold")
+    for number, (preset, config) in enumerate(runs, start=1):
+        say(f"— {preset}, seed {config.training.seed}, run {number} of {len(runs)} —", style="bold")
         outcome = run(config)
         if outcome.code in (FAILED, INTERRUPTED):
             return outcome.code
@@ -35,7 +44,30 @@ def sweep(configs: Mapping[int, PipelineConfig]) -> int:
         return 0
     methods = compare_runs(summaries)
     rich.get_console().print(comparison_table(methods))
-    folder = Path(config.pipeline_root) / "sweeps" / f"seeds-{'-'.join(map(str, configs))}"
-    for path in write_comparison(methods, folder):
+    for path in write_comparison(methods, _folder(configs)):
         say(str(path))
     return 0
+
+
+def _check_comparable(configs: Mapping[str, Sequence[PipelineConfig]]) -> None:
+    preset_of: dict[str, str] = {}
+    first_preset, (first, *_) = next(iter(configs.items()))
+    for preset, (config, *_) in configs.items():
+        method = config.training.method
+        if method in preset_of:
+            raise NotComparable(
+                f"{preset_of[method]} and {preset}: both have the method {method}; sweep them one by one"
+            )
+        preset_of[method] = preset
+        if config.records_dir != first.records_dir:
+            raise NotComparable(
+                f"{first_preset} and {preset}: their records differ, {first.records_dir} and {config.records_dir}"
+            )
+
+
+def _folder(configs: Mapping[str, Sequence[PipelineConfig]]) -> Path:
+    """Where the comparison goes: a folder of the first pipeline, named for presets and seeds."""
+    first = next(iter(configs.values()))
+    presets = [Path(preset).stem for preset in configs]
+    seeds = [str(config.training.seed) for config in first]
+    return Path(first[0].pipeline_root) / "sweeps" / "-".join([*presets, "seeds", *seeds])

@@ -50,10 +50,10 @@ def diagnose(
         - label, class: number and name of the class;
         - source, target: names of the subgroups; pair: [source, target], their numbers;
         - count: images that were translated;
+        - class_count: of these the images whose class the probe gets right;
         - flip_rate: share of the renditions that the probe places in the target subgroup;
-        - class_count: images whose class the probe gets right, on which the next two rest;
-        - class_kept: of these the share whose rendition it still gives it;
-        - passed: of these the share whose rendition keeps its class and is in the target subgroup;
+        - class_kept: of these the share whose rendition the probe still gives that class;
+        - passed: of the same images the share whose rendition keeps its class and is in the target subgroup;
         - cycle_error: mean |G(F(x)) - x|, where G is the opposite translator, on the scale of -1 to 1;
         - identity_error: mean |F(y) - y| on the same scale, over real images y of the target subgroup.
 
@@ -83,8 +83,8 @@ def diagnose(
                     "target": dataset.subgroups[target],
                     "pair": [source, target],
                     "count": len(real),
-                    "flip_rate": _mean(flipped),
                     "class_count": len(kept),
+                    "flip_rate": _mean(flipped),
                     "class_kept": _mean(kept),
                     "passed": _mean(kept & flipped[label_before == label]),
                     "cycle_error": _distance(cycled, real),

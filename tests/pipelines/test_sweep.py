@@ -26,7 +26,7 @@ def test_bad_seeds(seeds, message):
 def sweep(tmp_path, monkeypatch):
     """Sweeps three seeds with runs that end as told; returns the exit code and the configurations that ran."""
 
-    def do(*codes):
+    def do(*codes, presets=("demo",), seeds=(2, 3, 4)):
         ran = []
 
         def run(config):
@@ -35,7 +35,7 @@ def sweep(tmp_path, monkeypatch):
             folder.mkdir()
             summary = {
                 "dataset": {"name": "toy"},
-                "method": "camel",
+                "method": config.training.method,
                 "seed": config.training.seed,
                 "average_accuracy": 0.9,
                 "worst_group_accuracy": 0.7 + config.training.seed / 100,
@@ -46,7 +46,8 @@ def sweep(tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, "run", run)
         configs = {
-            seed: load_config("demo", [f"root={tmp_path}", f"training.seed={seed}"]) for seed in (2, 3, 4)
+            preset: [load_config(preset, [f"root={tmp_path}", f"training.seed={seed}"]) for seed in seeds]
+            for preset in presets
         }
         return module.sweep(configs), ran
 
@@ -57,8 +58,38 @@ def test_runs_every_seed_and_compares(sweep, tmp_path):
     code, ran = sweep(0, 3, 0)  # one model wasn't blessed
     assert code == 0 and [config.training.seed for config in ran] == [2, 3, 4]
     assert len({config.records_dir for config in ran}) == 1
-    folder = tmp_path / "model_patching/sweeps/seeds-2-3-4"
+    folder = tmp_path / "model_patching/sweeps/demo-seeds-2-3-4"
     assert "| camel | 2, 3, 4 | 90.0 ± 0.0 % | 73.0 ± 1.0 % |" in (folder / "comparison.md").read_text()
+
+
+def test_compares_presets(sweep, tmp_path):
+    presets = ["mnist_correlation_erm", "mnist_correlation_camel"]
+    code, ran = sweep(0, 0, 0, 0, presets=presets, seeds=(2, 3))
+    assert code == 0
+    assert [(config.training.method, config.training.seed) for config in ran] == [
+        ("erm", 2),
+        ("erm", 3),
+        ("camel", 2),
+        ("camel", 3),
+    ]
+    folder = tmp_path / "model_patching/sweeps/mnist_correlation_erm-mnist_correlation_camel-seeds-2-3"
+    rows = (folder / "comparison.md").read_text().splitlines()[2:]
+    assert [row.split(" | ")[:2] for row in rows] == [["| erm", "2, 3"], ["| camel", "2, 3"]]
+
+
+@pytest.mark.parametrize(
+    "presets, message",
+    [
+        (["demo", "demo.yaml"], "demo and demo.yaml: both have the method camel; sweep them one by one"),
+        (["demo", "mnist_correlation_erm"], "demo and mnist_correlation_erm: their records differ, "),
+    ],
+)
+def test_what_cannot_be_compared_does_not_run(tmp_path, monkeypatch, presets, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo.yaml").write_text("data: {mnist_correlation: {}}\n")
+    monkeypatch.setattr(module, "run", None)
+    result = CliRunner().invoke(main, ["sweep", *presets, "--seeds", "2"])
+    assert result.exit_code == 2 and result.output.startswith(message) and result.output.count("\n") == 1
 
 
 @pytest.mark.parametrize("code", [1, 130])
