@@ -227,6 +227,7 @@ def config_from_tree(tree: dict[str, Any], source: str) -> PipelineConfig:
         lines = [_describe(mistake, source) for mistake in _mistakes(error)]
         raise ConfigError("\n".join(lines)) from None
     _check_records(config, source)
+    _check_weights(config, source)
     return config
 
 
@@ -376,6 +377,15 @@ def _check_records(config: PipelineConfig, source: str) -> None:
     for split in SPLITS:
         if not any(Path(folder, split).glob("*.tfrecord.gz")):
             raise ConfigError(f"{source}: data.records: {folder}/{split} has no .tfrecord.gz files")
+
+
+def _check_weights(config: PipelineConfig, source: str) -> None:
+    """Looks for the files of `weights`."""
+    for key, settings in (("training", config.training), ("baseline", config.baseline)):
+        if settings.weights not in ("none", "imagenet") and not Path(settings.weights).is_file():
+            raise ConfigError(
+                f"{source}: {key}.weights: there is no file {settings.weights}; give one, none or imagenet"
+            )
 
 
 def _suggestion(word: str, known: Sequence[str]) -> str:

@@ -76,6 +76,7 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
         from absl import logging as absl_logging
 
         from model_patching.components.beam_buffers import turn_off_timed_flush
+        from model_patching.pipelines.check_networks import check_networks
         from model_patching.pipelines.closing import say_closing
         from model_patching.pipelines.pipeline import create_pipeline
         from model_patching.pipelines.runner import LocalRunner
@@ -87,6 +88,7 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
     )
     absl_logging.set_verbosity(absl_logging.INFO)
     turn_off_timed_flush()
+    check_networks(config)
     # Nothing comes back if `tfx pipeline create` has put its own function in place of the runner's.
     finished = LocalRunner(config, run_id).run(pipeline) is not None
     return finished, *(say_closing(config.metadata_path, run_id) if finished else (None, None))
