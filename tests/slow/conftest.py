@@ -1,6 +1,7 @@
 """A working directory for the commands that users type."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ class Workspace:
         """Folder of the newest artifact of a node's output."""
         folder = self.folder / "runs" / "model_patching" / node / output
         return max(folder.iterdir(), key=lambda path: int(path.name))
+
+
+@pytest.fixture
+def two_addresses() -> list[str]:
+    """Two free ports of this machine."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
+    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return addresses
 
 
 @pytest.fixture

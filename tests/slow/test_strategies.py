@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -100,15 +99,14 @@ def test_two_devices_of_one_machine(start, method):
     assert alone[-1] != pytest.approx(alone[0], abs=1e-2)
 
 
-def test_two_workers(start, tmp_path):
+def test_two_workers(start, tmp_path, two_addresses):
     alone = losses_of(start("alone", "default", "camel"))
-    workers = [f"localhost:{port}" for port in free_ports(2)]
     processes = [
         start(
             "together",
             "multi_worker",
             "camel",
-            tf_config={"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}},
+            tf_config={"cluster": {"worker": two_addresses}, "task": {"type": "worker", "index": index}},
         )
         for index in range(2)
     ]
@@ -116,13 +114,3 @@ def test_two_workers(start, tmp_path):
         assert losses_of(process) == pytest.approx(alone, abs=1e-4)
     assert (tmp_path / "together" / "model" / "saved_model.pb").is_file()
     assert (tmp_path / "together" / "model_run" / "training.json").is_file()
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
