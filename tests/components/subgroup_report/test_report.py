@@ -90,6 +90,23 @@ def test_settings_timings_and_versions(html):
     assert ["probe.steps", "400"] in rows and ["take", "not set"] in rows  # of the translators
 
 
+def test_a_new_last_layer_is_told_of(summarize, training):
+    of_dfr = training("dfr") | {
+        "dfr": [
+            {"strength": 1.0, "worst_group_accuracy": 0.8},
+            {"strength": 0.3, "worst_group_accuracy": 0.85},
+            {"strength": 0.1, "worst_group_accuracy": 0.7},
+        ]
+    }
+    html = " ".join(render(summarize(), of_dfr, None, [], []).split())
+    assert (
+        "(dfr): epoch 2 of 3 was kept, chosen on the validation split. Then its last layer was fitted anew"
+        in html
+    )
+    assert "by the worst group on half of those examples: 85.0 %." in html
+    assert "fitted anew" not in render(summarize(), training("erm"), None, [], [])
+
+
 def test_translation_rows_are_the_summarys(html):
     rows = _Page(html).rows
     found = [row for row in rows if row and "→" in row[0]]
