@@ -4,7 +4,7 @@
 PYTHON := $(shell for python in python3 python3.11 python3.12 python3.10 python3.13; do \
 	$$python -c '' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo test test-slow install lint lock clean
+.PHONY: help demo reproduce-mnist test test-slow install lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -12,6 +12,10 @@ help: ## this list
 
 demo: install  ## the whole pipeline on real handwritten digits, in minutes
 	@.venv/bin/model-patching run demo $(ARGS)
+
+reproduce-mnist: install  ## ERM, IRM, Group DRO and CAMEL on MNIST-Correlation, three seeds each: docs/results.md
+	@.venv/bin/model-patching sweep mnist_correlation_erm_small mnist_correlation_irm_small \
+		mnist_correlation_group_dro_small mnist_correlation_camel_small --seeds 2,3,4 $(ARGS)
 
 test: install  ## the tests, but for the slow ones
 	@.venv/bin/python -m pytest --ignore=tests/slow $(ARGS)

@@ -194,11 +194,14 @@ def _read_batches(
         numbered = numbered.filter(lambda number, _: mask[number])
     decoded = numbered.map(
         lambda number, serialized: (number, decode(serialized)),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=os.cpu_count(),
         deterministic=True,
     )
+    # TensorFlow's tuning of a pipeline may sleep for up to a minute, and the pipeline's end would wait for it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     try:
-        yield from decoded.batch(BATCH).as_numpy_iterator()
+        yield from decoded.batch(BATCH).with_options(options).as_numpy_iterator()
     except tf.errors.OpError as error:
         # A batch fails as a whole: its own records tell which one it was.
         raise ValueError(_first_bad_record(path, decode) or f"{path}: {first_line(error)}") from error
