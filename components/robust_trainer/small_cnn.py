@@ -5,7 +5,7 @@ import itertools
 import keras
 from keras import layers
 
-SMALLEST = 16  # pixels a side: its two blocks leave one of them
+SMALLEST = 10  # pixels a side: its two blocks leave one of them
 LAYERS_WITH_SEED = 9
 
 
@@ -13,6 +13,7 @@ def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) ->
     """Builds the classifier that Model Patching trains on MNIST-Correlation (Goel et al. 2020).
 
     Two blocks of two 3×3 convolutions (32 and 64 channels) with max-pooling and dropout, then a dense layer of 64.
+    The first convolution of a block is padded.
 
     Args:
         image_shape: (H, W, C).
@@ -40,7 +41,7 @@ def small_cnn(image_shape: tuple[int, int, int], num_classes: int, seed: int) ->
     image = keras.Input(image_shape)
     x = image
     for filters in (32, 64):
-        x = layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initializer())(x)
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=initializer())(x)
         x = layers.Conv2D(filters, 3, activation="relu", kernel_initializer=initializer())(x)
         x = layers.MaxPooling2D(2)(x)
         x = layers.Dropout(0.25, seed=next(seeds))(x)
