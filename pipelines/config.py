@@ -146,6 +146,11 @@ class PipelineConfig(Settings):
     def _patched_examples_are_made(self) -> "PipelineConfig":
         if self.training.uses_patches and "train" not in self.augmentation.splits:
             raise ValueError("augmentation.splits must have train, the training learns from patched examples")
+        largest = max(self.data.description.image_shape[:2])
+        if self.training.uses_patches and largest > 256 and self.translation.generator_filters is None:
+            raise ValueError(
+                f"translation.generator_filters: must be set, no published generator is for images of {largest} pixels"
+            )
         return self
 
     @property

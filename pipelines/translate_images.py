@@ -37,7 +37,7 @@ class Translator:
     source: str
     target: str
     image_shape: tuple[int, int, int]
-    batch_size: int  # that it was diagnosed with, and that the Augmenter takes
+    batch_size: int  # that it was diagnosed with; the Augmenter's where the result depends on it
     normalizes_over_batch: bool  # a result then depends on the images beside it
 
 
@@ -46,7 +46,7 @@ def translate_images(
 ) -> None:
     """Writes `<output>/<name>.<target>.png` for each image and prints its path.
 
-    The images go through the translator in the order given, in as few batches as the Augmenter's batch size allows,
+    The images go through the translator in the order given, in as few batches as the model's batch size allows,
     equal in size but for one image. An output that is there is overwritten.
 
     Args:

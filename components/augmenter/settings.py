@@ -15,7 +15,7 @@ class AugmenterSettings(Settings):
     Attributes:
         splits: splits that get patched images; the others are copied as they are.
         batch_size: images that go through a translator together, at most. A translator that normalizes over its batch
-            gives other images for another size.
+            gives other images for another size; it is diagnosed with this one, and so trained anew for another.
         image_format: how a patched image is stored.
         jpeg_quality: 1 ... 100, only with `image_format: jpeg`; null means 95.
         records_per_shard: records of an output file, at most, unless a batch has more. A worker holds one in memory.

@@ -52,7 +52,7 @@ def diagnose(
         - count: images that were translated;
         - class_count: of these the images whose class the probe gets right;
         - flip_rate: share of the renditions that the probe places in the target subgroup;
-        - class_kept: of these the share whose rendition the probe still gives that class;
+        - class_kept: of the `class_count` images the share whose rendition the probe still gives that class;
         - passed: of the same images the share whose rendition keeps its class and is in the target subgroup;
         - cycle_error: mean |G(F(x)) - x|, where G is the opposite translator, on the scale of -1 to 1;
         - identity_error: mean |F(y) - y| on the same scale, over real images y of the target subgroup.

@@ -55,8 +55,8 @@ class CycleGANTrainerSettings(Settings):
         take: training images of each group, at most, drawn by the seed; "smallest_group" takes as many of each group as
             the smallest one of its class has, null takes all.
         steps: training steps of each pair of subgroups.
-        epochs: passes over the larger of the two subgroups, instead of `steps`; with models of one class each, each
-            then gets steps for its own number of images. Null takes `steps`.
+        epochs: passes over the largest subgroup, instead of `steps`; with models of one class each, each then gets
+            steps for its own number of images. Null takes `steps`.
         batch_size: images of each subgroup a step, drawn evenly over the classes.
         augmentation: random changes of the training images.
         generator_filters: channels of each down-sampling convolution of the generators; the ups mirror them. Null takes
@@ -94,6 +94,7 @@ class CycleGANTrainerSettings(Settings):
             diagnosis on a hundred images can't tell one percent from chance, and later steps draw more lifelike images,
             which the probes don't see.
         patience: diagnoses without one better than the best so far after which the training stops; null never stops.
+            Where every image passes none can be better, though the renditions may still become more lifelike.
         sheet_every: steps between two sample sheets.
         checkpoint_every: steps between two checkpoints, from which a run that was stopped goes on.
         probe: the classifiers that diagnose.

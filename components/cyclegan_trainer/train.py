@@ -1,4 +1,4 @@
-"""Trains the translators of one model, a CycleGAN for each pair of subgroups, and keeps the best step of each."""
+"""Trains the translators of one model, a CycleGAN for each pair of subgroups, and keeps a good step of each."""
 
 import itertools
 import json
@@ -233,7 +233,7 @@ def train_pair(
     selected = [tf.Variable(variable.value, trainable=False) for variable in kept]
     checkpoints = Checkpoints(f"{checkpoints_dir}/{pair[0]}-{pair[1]}", [*cyclegan.variables, *selected])
     progress = Progress(**(checkpoints.restore() or {}))
-    _track_again(progress, checkpoints_dir, pair, tracker, title, steps_before)
+    _track_again(progress, settings.sheet_every, checkpoints_dir, pair, tracker, title, steps_before)
 
     with progress_bar(f"CycleGAN {source_name} ↔ {target_name}", settings.steps) as bar:
         bar.advance(progress.step)
@@ -243,13 +243,18 @@ def train_pair(
             losses = train_step(tf.constant(step))
             progress.step = step
             is_last = step == settings.steps
-            if step % settings.log_every == 0 or is_last:
+            logs, diagnoses, saves = (
+                step % every == 0 or is_last
+                for every in (settings.log_every, settings.diagnose_every, settings.checkpoint_every)
+            )
+            if logs or diagnoses or saves:
                 values = {name: float(value) for name, value in losses.items()}
                 _check_finite(values, step)
+            if logs:
                 seconds = progress.seconds + time.monotonic() - started
                 progress.history.append({"pair": list(pair), "step": step, "seconds": seconds, **values})
                 tracker.log(steps_before + step, _named(title, values))
-            if step % settings.diagnose_every == 0 or is_last:
+            if diagnoses:
                 directions = _diagnose(
                     cyclegan, probes, validation, dataset, translate_batch_size, settings, labels, pair
                 )
@@ -275,7 +280,7 @@ def train_pair(
                 _write_sheet(sheet, checkpoints_dir, pair, step)
                 tracker.image(steps_before + step, f"{title}/sheet", sheet)
             progress.seconds += time.monotonic() - started
-            if step % settings.checkpoint_every == 0 or is_last or progress.stopped_early:
+            if saves or progress.stopped_early:
                 checkpoints.save(step, asdict(progress))
             bar.advance(1)
 
@@ -376,6 +381,7 @@ def _named(title: str, values: dict[str, float]) -> dict[str, float]:
 
 def _track_again(
     progress: Progress,
+    sheet_every: int,
     checkpoints_dir: str,
     pair: tuple[int, int],
     tracker: Tracker,
@@ -396,12 +402,16 @@ def _track_again(
     ]
     for path in tf.io.gfile.glob(_sheet_path(checkpoints_dir, pair, "*")):
         step = int(re.search(r"step(\d+)\.png$", path)[1])
-        if step <= progress.step:
-            sheet = tf.io.decode_png(tf.io.read_file(path)).numpy()
-            calls.append((step, partial(tracker.image, steps_before + step, f"{title}/sheet", sheet)))
+        # A pair that is done has the selected step's sheet too, whatever `sheet_every`.
+        if step == progress.step or (step < progress.step and step % sheet_every == 0):
+            calls.append((step, partial(_track_sheet, tracker, steps_before + step, title, path)))
     # A tracker's run can't go back to an earlier step.
     for _, call in sorted(calls, key=lambda one: one[0]):
         call()
+
+
+def _track_sheet(tracker: Tracker, step: int, title: str, path: str) -> None:
+    tracker.image(step, f"{title}/sheet", tf.io.decode_png(tf.io.read_file(path)).numpy())
 
 
 def _check_finite(losses: dict[str, float], step: int) -> None:

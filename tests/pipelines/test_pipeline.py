@@ -100,6 +100,12 @@ def test_no_trainer_starts_before_the_examples_are_validated(trainer):
     assert "ExampleValidator" in compiled()[trainer].upstream_nodes
 
 
+@pytest.mark.parametrize("norm, expected", [("batchnorm", 7), ("instancenorm", 128)])
+def test_translators_are_diagnosed_with_the_augmenters_batch_where_it_matters(norm, expected):
+    trainer = compiled("augmentation.batch_size=7", f"translation.norm={norm}")["CycleGANTrainer"]
+    assert trainer.parameters.parameters["translate_batch_size"].field_value.int_value == expected
+
+
 def test_each_trainer_is_keyed_by_settings_seed_and_source():
     before, after = compiled(), compiled("translation.steps=7", "seed=3")
     changed = {

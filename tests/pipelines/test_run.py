@@ -103,7 +103,7 @@ def test_piped_output_is_plain_text(runs: Runs):
 
 
 def test_the_noise_is_in_the_log(runs: Runs):
-    for noise in ("a print of Python", "noise of C++", "Running launcher for"):
+    for noise in ("a print of Python", "noise of C++", "Running launcher for", "Beam's timed flush: 0 ms"):
         assert noise in runs.log(0)
         assert noise not in runs.outputs[0]
 

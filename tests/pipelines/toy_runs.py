@@ -12,6 +12,7 @@ import sys
 import types
 from pathlib import Path
 
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.types import standard_artifacts
@@ -54,6 +55,7 @@ TRANSLATION = {
 def First(text: Parameter[str], examples: OutputArtifact[standard_artifacts.Examples]) -> None:
     """Is noisy and writes a file."""
     print("a print of Python")
+    print(f"Beam's timed flush: {worker_handlers.DATA_BUFFER_TIME_LIMIT_MS} ms")
     os.write(2, b"noise of C++\n")
     Path(examples.uri, "text").write_text(text)
 

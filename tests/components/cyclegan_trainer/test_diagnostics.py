@@ -164,6 +164,7 @@ def test_where_the_probe_errs_the_class_does_not_count(make_dataset):
     }
     judge = Judge(confusing=[3, 4, 6, 7])
     of_class_0, of_class_1, *_ = measure(make_dataset, translators, contents, judge)
+    assert (of_class_0["class_count"], of_class_1["class_count"]) == (3, 0)
     # Right about 1, 2, 5: all keep their class, 2 and 5 are in the target. In the target are 2, 3, 4, 5.
     assert (of_class_0["flip_rate"], of_class_0["class_kept"], of_class_0["passed"]) == (4 / 5, 1.0, 2 / 3)
     assert (of_class_1["flip_rate"], of_class_1["class_kept"], of_class_1["passed"]) == (1.0, None, None)

@@ -252,7 +252,7 @@ EVERYTHING_RANDOM = {
 @pytest.mark.parametrize("stopped_at", [1, 5, 9])
 def test_a_stopped_training_ends_as_one_that_never_was(run, notes, tmp_path, stopped_at, monkeypatch):
     whole = run(**EVERYTHING_RANDOM)
-    told, drawn = list(notes.points), [(step, name) for step, name, _ in notes.images]
+    told, drawn = list(notes.points), list(notes.images)
     notes.points.clear()
     notes.images.clear()
 
@@ -285,7 +285,9 @@ def test_a_stopped_training_ends_as_one_that_never_was(run, notes, tmp_path, sto
     }
     # The tracker's second run has the whole curves, though the first was cut off.
     assert as_curves(notes.points) == as_curves(told)
-    assert [(step, name) for step, name, _ in notes.images] == drawn
+    assert [(step, name) for step, name, _ in notes.images] == [(step, name) for step, name, _ in drawn]
+    for (*_, found), (*_, expected) in zip(notes.images, drawn, strict=True):
+        assert np.array_equal(found, expected)
 
 
 def as_curves(points):

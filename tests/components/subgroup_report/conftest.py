@@ -71,6 +71,7 @@ def translator_training(dataset):
                 "target": dataset.subgroups[target],
                 "pair": [source, target],
                 "count": 1000 + y,
+                "class_count": 900 + y,
                 "flip_rate": flip_rate,
                 "class_kept": flip_rate - 0.005,
                 "passed": flip_rate - 0.01,

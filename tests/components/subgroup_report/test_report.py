@@ -112,14 +112,15 @@ def test_translation_rows_are_the_summarys(html):
     found = [row for row in rows if row and "→" in row[0]]
     probe = {"clean": "99.8 %", "zigzag": "99.7 %"}  # on real images of the target subgroup
     assert found == [
-        ["clean → zigzag", "even", "98.0 %", "97.5 %", "97.0 %", "0.020", "0.011", "1,000", probe["zigzag"], "97.0 %"],
-        ["clean → zigzag", "odd", "88.0 %", "87.5 %", "87.0 %", "0.020", "0.011", "1,001", probe["zigzag"], "96.0 %"],
-        ["zigzag → clean", "even", "97.0 %", "96.5 %", "96.0 %", "0.021", "0.010", "1,000", probe["clean"], "97.0 %"],
-        ["zigzag → clean", "odd (worst)", "87.0 %", "86.5 %", "86.0 %", "0.021", "0.010", "1,001", probe["clean"],
+        ["clean → zigzag", "even", "98.0 %", "97.5 %", "97.0 %", "0.020", "0.011", "1,000", "900", probe["zigzag"], "97.0 %"],
+        ["clean → zigzag", "odd", "88.0 %", "87.5 %", "87.0 %", "0.020", "0.011", "1,001", "901", probe["zigzag"], "96.0 %"],
+        ["zigzag → clean", "even", "97.0 %", "96.5 %", "96.0 %", "0.021", "0.010", "1,000", "900", probe["clean"], "97.0 %"],
+        ["zigzag → clean", "odd (worst)", "87.0 %", "86.5 %", "86.0 %", "0.021", "0.010", "1,001", "901", probe["clean"],
          "96.0 %"],
     ]  # fmt: skip
-    assert ["asked for", "", "≥ 50.0 %", "", "", "≤ 0.100", "", "", "", ""] in rows
+    assert ["asked for", "", "≥ 50.0 %", "", "", "≤ 0.100", "", "", "", "", ""] in rows
     assert "No thresholds are set" not in html
+    assert "kept was the latest step where the worst of these shares" in " ".join(html.split())
     assert "Worst flip rate 87.0 % (odd, zigzag → clean), class kept 86.5 % (odd, zigzag → clean)." in html
     assert re.search(r"clean ↔ zigzag:\s+step 500 of 750 was kept; the training stopped early\.", html)
 
