@@ -5,15 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 
 def dtype_policy(mixed_precision: str) -> str:
     """Keras's dtype policy for a setting: "on" → mixed_bfloat16, "off" → float32, "auto" → by this machine's CPU.
 
-    Where the CPU multiplies bfloat16 itself (AVX512_BF16, AMX) the mixed policy is faster; elsewhere it is slower.
+    Where the CPU multiplies bfloat16 itself (AVX512_BF16, AMX) the mixed policy is faster; on another CPU it is slower.
+    With a GPU the CPU doesn't matter, and "auto" is "off".
     """
     if mixed_precision == "auto":
-        mixed_precision = "on" if cpu_multiplies_bfloat16() else "off"
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        mixed_precision = "on" if cpu_multiplies_bfloat16() and not on_gpu else "off"
     return "mixed_bfloat16" if mixed_precision == "on" else "float32"
 
 

@@ -1,13 +1,14 @@
 """Builds the classifiers' networks once before a run: weights that don't fit must not come to light after stage 1."""
 
+import os
+
 from model_patching.components.robust_trainer.backbone import build_classifier
-from model_patching.components.robust_trainer.backbone_names import SMALL_CNN
 from model_patching.pipelines.config import PipelineConfig
 from model_patching.pipelines.console import working_on
 
 
 def check_networks(config: PipelineConfig) -> None:
-    """Builds the networks of `keras.applications` that a run will train, with their weights.
+    """Builds the networks that a run will train, with their weights, and looks for what else their trainings need.
 
     Weights of ImageNet are downloaded here, to where Keras finds them again.
 
@@ -19,8 +20,10 @@ def check_networks(config: PipelineConfig) -> None:
         trainings["baseline"] = config.baseline
     dataset = config.data.description
     for key, settings in trainings.items():
-        if settings.backbone == SMALL_CNN:
-            continue
+        if settings.strategy == "multi_worker" and not os.environ.get("TF_CONFIG"):
+            raise ValueError(
+                f"{key}: strategy multi_worker needs TF_CONFIG, which names the workers, in the environment"
+            )
         with working_on(f"building {settings.backbone}"):
             try:
                 build_classifier(

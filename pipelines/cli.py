@@ -85,10 +85,18 @@ def sweep(
         typer.echo(f"--seeds {seeds}: a seed comes twice", err=True)
         raise typer.Exit(BAD_ARGUMENT)
     keys = ("training.seed", "baseline.seed")
+    for override in overrides:
+        if override.partition("=")[0].strip() in keys:
+            typer.echo(f"--set {override}: a sweep's seeds are given by --seeds", err=True)
+            raise typer.Exit(BAD_ARGUMENT)
+    if len(set(presets)) < len(presets):
+        typer.echo(f"{' '.join(presets)}: a preset comes twice", err=True)
+        raise typer.Exit(BAD_ARGUMENT)
     configs = {
         preset: [_load(preset, [*overrides, *(f"{key}={seed}" for key in keys)], root) for seed in numbers]
         for preset in presets
     }
+    from model_patching.pipelines.compare_runs import WrongRun
     from model_patching.pipelines.sweep import NotComparable
     from model_patching.pipelines.sweep import sweep as run_sweep
 
@@ -97,6 +105,15 @@ def sweep(
     except NotComparable as error:
         typer.echo(error, err=True)
         raise typer.Exit(BAD_ARGUMENT) from None
+    except WrongRun as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:
+        typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
+        raise typer.Exit(FAILED) from None
+    except ValueError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(FAILED) from None
     raise typer.Exit(code)
 
 

@@ -34,14 +34,17 @@ def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
 
     Returns:
         For each method, in the order of its first run: `method`, `seeds`, and for each of `FIGURES` mean, std (the
-        sample's, None with one run) and values, as fractions.
+        sample's, None with one run) and values, as fractions. A method with several settings of its training has an
+        entry for each of them, and `method` says in which keys they differ.
 
     Raises:
-        WrongRun: a summary isn't there or isn't one, the runs have different data sets, or a method has a seed twice.
+        WrongRun: a summary isn't there or isn't one, the runs have different data sets, or the same settings have a
+            seed twice.
     """
     summaries = [(path, _read(path)) for path in runs]
     first_path, first = summaries[0]
     seen: dict[tuple[str, int], Path] = {}
+    names = _names([summary["settings"] for _, summary in summaries])
     for path, summary in summaries:
         if summary["dataset"] != first["dataset"]:
             raise WrongRun(
@@ -49,14 +52,13 @@ def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
                 if summary["dataset"]["name"] != first["dataset"]["name"]
                 else f"{path}: its data set has other classes, subgroups or images than that of {first_path}"
             )
-        run = summary["method"], summary["seed"]
+        run = names[_key(summary["settings"])], summary["seed"]
         if run in seen:
             raise WrongRun(f"{path}: {run[0]} with seed {run[1]} is there already: {seen[run]}")
         seen[run] = path
-    methods = dict.fromkeys(summary["method"] for _, summary in summaries)
     return [
-        _mean(method, [summary for _, summary in summaries if summary["method"] == method])
-        for method in methods
+        _mean(name, [summary for _, summary in summaries if _key(summary["settings"]) == key])
+        for key, name in names.items()
     ]
 
 
@@ -97,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
                 raise WrongRun(f"{file}: its test split has no examples")
         return {
             "dataset": summary["dataset"],
-            "method": summary["method"],
+            "settings": {"method": summary["method"], **summary["settings"]},
             "seed": summary["seed"],
             "average_accuracy": summary["average_accuracy"],
             "worst_group_accuracy": summary["worst_group_accuracy"],
@@ -111,6 +113,26 @@ def _read(path: Path) -> dict[str, Any]:
         raise WrongRun(f"{file}: can't be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise WrongRun(f"{file}: not the {SUMMARY} of a run: {error!r}") from None
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def _names(all_settings: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """A name for each of the different settings, in order: the method, and what tells it from others of that method."""
+    different = {_key(settings): settings for settings in all_settings}
+    names = {}
+    for key, settings in different.items():
+        same_method = [other for other in different.values() if other["method"] == settings["method"]]
+        telling = [
+            name
+            for name in settings
+            if any(_key({"": other.get(name)}) != _key({"": settings[name]}) for other in same_method)
+        ]
+        details = ", ".join(f"{name} {settings[name]}" for name in telling)
+        names[key] = f"{settings['method']} ({details})" if details else settings["method"]
+    return names
 
 
 def _mean(method: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

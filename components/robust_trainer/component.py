@@ -1,9 +1,12 @@
 """The RobustTrainer node: TFX's Trainer with this folder's `run_fn`."""
 
+import os
+
 from tfx import types
 from tfx.components import Trainer
 from tfx.proto import trainer_pb2
 
+from model_patching.components.checkpoint import file_marks
 from model_patching.components.code_hash import code_hash
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from model_patching.components.tracking import TrackingSettings
@@ -48,6 +51,8 @@ def robust_trainer(
             "tracking": tracking.model_dump_json(),
             "seed": seed if settings.seed is None else settings.seed,
             "checkpoints_dir": checkpoints_dir,
+            # Another file at the same path are other weights.
+            "weights_file": file_marks([settings.weights]) if os.path.isfile(settings.weights) else [],
             # TFX knows no version of a run_fn that is given by its path.
             "code_hash": code_hash("robust_trainer"),
         },

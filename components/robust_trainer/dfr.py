@@ -16,9 +16,20 @@ from sklearn.preprocessing import StandardScaler
 from model_patching.components.progress import progress_bar
 from model_patching.components.robust_trainer.validation import for_each_batch
 from model_patching.data.arrays import Arrays
+from model_patching.data.dataset import Dataset
 
 ITERATIONS = 1000
 TOLERANCE = 1e-3
+
+
+def require_two_of_every_group(arrays: Arrays, dataset: Dataset) -> None:
+    """Raises ValueError, naming the group, if one has fewer than two examples in the validation split."""
+    for name, count in zip(dataset.group_names, arrays.group_count, strict=True):
+        if count < 2:
+            raise ValueError(
+                f"group '{name}' has {count} example in the validation split: dfr halves each group there and "
+                "needs at least two"
+            )
 
 
 class LastLayer(NamedTuple):

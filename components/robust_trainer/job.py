@@ -1,14 +1,15 @@
 """One training as a file, so that the processes of other workers can take part in it."""
 
-import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import tensorflow as tf
 
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
+from model_patching.components.robust_trainer.strategy import is_first_worker
 from model_patching.components.robust_trainer.train import train
 from model_patching.components.tracking import NoTracker, TrackingSettings, open_tracker
 from model_patching.data.dataset import Dataset
@@ -40,7 +41,7 @@ class Job(Settings):
 
 def run_job(job: Job) -> None:
     """Trains in this process; of several workers the first one alone is tracked. Raises: see `train`."""
-    if _worker_index():
+    if job.settings.strategy == "multi_worker" and not is_first_worker():
         tracker = NoTracker()
     else:
         tracker = open_tracker(
@@ -75,8 +76,9 @@ def run_job_with_workers(job: Job, folder: str) -> None:
     """
     path = f"{folder}/{FILE}"
     tf.io.gfile.makedirs(folder)
-    with tf.io.gfile.GFile(path, "w") as file:
+    with tf.io.gfile.GFile(f"{path}.part", "w") as file:
         file.write(job.model_dump_json())
+    tf.io.gfile.rename(f"{path}.part", path, overwrite=True)
     try:
         _run_in_process(path)
     finally:
@@ -89,9 +91,9 @@ def join_job(folder: str) -> None:
     Raises:
         ValueError: TF_CONFIG says that this is the first worker, or the training failed.
     """
-    if not _worker_index():
+    if is_first_worker():
         raise ValueError(
-            "TF_CONFIG must name a worker with an index of 1 or more; the first one runs the pipeline"
+            "TF_CONFIG must name a worker other than the first (the chief, or index 0): that one runs the pipeline"
         )
     path = f"{folder}/{FILE}"
     while not tf.io.gfile.exists(path):
@@ -101,18 +103,27 @@ def join_job(folder: str) -> None:
 
 def _run_in_process(path: str) -> None:
     command = [sys.executable, "-m", "model_patching.components.robust_trainer.job", path]
-    finished = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    sys.stderr.write(finished.stderr)
-    if finished.returncode:
-        lines = finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"]
-        raise ValueError(lines[-1].removeprefix("ValueError: "))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        last = ""
+        for line in process.stderr:
+            sys.stderr.write(line)
+            last = line.strip() or last
+        process.wait()
+    if process.returncode:
+        raise ValueError(last.removeprefix("ValueError: ") or f"exit code {process.returncode}")
 
 
-def _worker_index() -> int:
-    """Which of several workers this process is; 0 for the first or only one."""
-    return int(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0))
+def _end_with_parent() -> None:
+    """Ends this process once the one that started it is gone, which must not leave a training behind."""
+
+    def wait() -> None:
+        sys.stdin.read()  # ends when the parent does
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
+    _end_with_parent()
     with tf.io.gfile.GFile(sys.argv[1]) as job_file:
         run_job(Job.model_validate_json(job_file.read()))

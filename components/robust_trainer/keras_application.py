@@ -37,7 +37,7 @@ def keras_application(
     original = _network(build, name, (height, width, 3), weights)
     network = _seeded(original, seed * LAYERS_WITH_SEED)
     if weights == "imagenet":
-        network.set_weights(original.get_weights())
+        copy_weights(original, network)
     elif weights != "none":
         _load(network, name, weights)
 
@@ -50,6 +50,15 @@ def keras_application(
     initializer = keras.initializers.GlorotUniform(seed=seed * LAYERS_WITH_SEED + LAYERS_WITH_SEED - 1)
     logits = layers.Dense(num_classes, kernel_initializer=initializer, dtype="float32")(x)
     return keras.Model(image, logits, name=name)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Gives `target` the weights of `source`, which has the same layers."""
+    target.set_weights(source.get_weights())
+    for layer in target._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            # It computes with a copy of its weights, which Keras renews here alone.
+            layer.finalize_state()
 
 
 def _network(build: Callable, name: str, shape: tuple[int, int, int], weights: str) -> keras.Model:

@@ -25,9 +25,11 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     custom = fn_args.custom_config
     train_paths, validation_paths = _files(fn_args.train_files), _files(fn_args.eval_files)
+    settings = RobustTrainerSettings.model_validate_json(custom["settings"])
     # What decides the weights decides where the checkpoints are.
     mark = fingerprint(
-        **{key: custom[key] for key in ("settings", "dataset", "seed", "code_hash")},
+        **{key: custom[key] for key in ("dataset", "seed", "weights_file", "code_hash")},
+        settings=settings.model_dump(mode="json", exclude={"seed", "cache_gib", "log_every"}),
         versions=versions(),
         files=file_marks([*train_paths, *validation_paths]),
     )
@@ -36,7 +38,7 @@ def run_fn(fn_args: FnArgs) -> None:
         train_paths=train_paths,
         validation_paths=validation_paths,
         dataset=Dataset.model_validate_json(custom["dataset"]),
-        settings=RobustTrainerSettings.model_validate_json(custom["settings"]),
+        settings=settings,
         seed=custom["seed"],
         checkpoints_dir=f"{custom['checkpoints_dir']}/{mark}",
         model_dir=fn_args.serving_model_dir,

@@ -53,7 +53,7 @@ class RobustTrainerSettings(Settings):
         group_dro_adjustment: C in the adjusted loss l_g + C / sqrt(n_g).
         group_dro_per_class: whether the groups compete within their class alone, the classes weighing the same; null
             means so for CAMEL and not for Group DRO, as published.
-        irm_penalty_weight: of IRM's penalty, the mean over the groups.
+        irm_penalty_weight: of IRM's penalty, the mean over the groups, which looks at the original images alone.
         irm_anneal_steps: steps before it counts.
         dfr_sets: group-balanced draws of the validation split whose last layers are averaged.
         dfr_strengths: inverse strengths of the last layer's L1 penalty to choose from.
@@ -70,7 +70,7 @@ class RobustTrainerSettings(Settings):
         strategy: "default": one device. "mirrored": all GPUs of this machine. "multi_worker": those of several
             machines, each of which has TF_CONFIG set.
         mixed_precision: compute in bfloat16 and keep the weights in float32. "auto" does so on CPUs with AVX512_BF16
-            or AMX, where it is faster.
+            or AMX, where it is faster, and not on GPUs.
         jit_compile: compile the step with XLA: for GPUs, with the default strategy.
         log_every: steps between two points of the tracker's curves.
     """

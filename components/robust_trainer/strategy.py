@@ -1,5 +1,6 @@
 """The devices that a training step is shared by."""
 
+import json
 import os
 import tempfile
 
@@ -38,7 +39,16 @@ def make_strategy(settings: RobustTrainerSettings) -> tf.distribute.Strategy:
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes results: the only one, or the first of several workers."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or resolver.task_id == 0
+    return resolver is None or not resolver.task_type or is_first_worker()
+
+
+def is_first_worker() -> bool:
+    """Whether TF_CONFIG says so, by TensorFlow's rule: the chief where there is one, else worker 0; True without it."""
+    tf_config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    task = tf_config.get("task", {})
+    if "chief" in tf_config.get("cluster", {}):
+        return task.get("type") == "chief"
+    return int(task.get("index", 0)) == 0
 
 
 def checkpoint_writers_dir(strategy: tf.distribute.Strategy, checkpoints_dir: str) -> str:

@@ -20,9 +20,10 @@ from model_patching.components.robust_trainer.batches import (
     proportional,
     require_every_group,
 )
-from model_patching.components.robust_trainer.dfr import renew_last_layer
+from model_patching.components.robust_trainer.dfr import renew_last_layer, require_two_of_every_group
 from model_patching.components.robust_trainer.export import export_classifier
 from model_patching.components.robust_trainer.input_pipeline import training_batches
+from model_patching.components.robust_trainer.keras_application import copy_weights
 from model_patching.components.robust_trainer.objective import Objective
 from model_patching.components.robust_trainer.optimizer import make_optimizer
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
@@ -80,6 +81,8 @@ def train(
     validation_arrays = load_arrays(validation_paths, dataset, memory_gib=settings.cache_gib)
     require_every_group(train_arrays, dataset, "training")
     require_every_group(validation_arrays, dataset, "validation")
+    if settings.method == "dfr":
+        require_two_of_every_group(validation_arrays, dataset)
     group_shape = (dataset.num_classes, dataset.num_subgroups)
     train_count = train_arrays.group_count.reshape(group_shape)
 
@@ -102,9 +105,11 @@ def train(
     if not is_chief(strategy):
         return
 
-    # Served in float32, whatever it was trained in.
-    exported = build_classifier(settings.backbone, dataset.image_shape, dataset.num_classes, "none", seed)
-    exported.set_weights(model.get_weights())
+    # Served in float32, whatever it was trained in. Some networks have other layers with ImageNet's weights.
+    exported = build_classifier(
+        settings.backbone, dataset.image_shape, dataset.num_classes, settings.weights, seed
+    )
+    copy_weights(model, exported)
     record: dict[str, Any] = {
         "method": settings.method,
         "seed": seed,
@@ -124,6 +129,8 @@ def train(
         record["dfr"] = renew_last_layer(
             exported, validation_arrays, settings.dfr_sets, settings.dfr_strengths, seed
         )
+        best = max(entry["worst_group_accuracy"] for entry in record["dfr"])
+        tracker.summary({"dfr/worst_group_accuracy": best})
     export_classifier(exported, dataset, model_dir)
     selected = progress.history[progress.selected_epoch - 1]["validation"]["worst_group_accuracy"]
     tracker.summary({"selected_epoch": progress.selected_epoch, "validation/worst_group_accuracy": selected})

@@ -100,6 +100,7 @@ def _model_block(
     return {
         "method": training and training["method"],
         "seed": training and training["seed"],
+        "settings": training and {key: value for key, value in training["settings"].items() if key != "seed"},
         "average_accuracy": _number(metrics.average_accuracy),
         "worst_group_accuracy": _number(metrics.worst_group_accuracy),
         "worst_group": worst and dataset.group_names[dataset.group_index(*worst)],

@@ -27,6 +27,9 @@ def test_without_cpuinfo_there_is_none(tmp_path):
 def test_auto_follows_the_cpu_and_the_others_do_not(monkeypatch, can):
     monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: can)
     assert dtype_policy("auto") == ("mixed_bfloat16" if can else "float32")
+    with monkeypatch.context() as patch:
+        patch.setattr(precision.tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+        assert dtype_policy("auto") == "float32"
     assert dtype_policy("on") == "mixed_bfloat16"
     assert dtype_policy("off") == "float32"
 

@@ -10,13 +10,14 @@ DATASET = {"name": "toy", "classes": ["a", "b"], "subgroups": ["x", "y"], "image
 
 @pytest.fixture
 def write(tmp_path):
-    def do(name, method, seed, average, worst, gap, dataset=DATASET):
+    def do(name, method, seed, average, worst, gap, dataset=DATASET, **settings):
         folder = tmp_path / name
         folder.mkdir()
         summary = {
             "dataset": dataset,
             "method": method,
             "seed": seed,
+            "settings": {"method": method, "epochs": 10, "learning_rate": 0.1, **settings},
             "average_accuracy": average,
             "worst_group_accuracy": worst,
             "subgroup_gap": {"largest": gap, "per_class": {}},
@@ -56,6 +57,24 @@ def test_mean_and_standard_deviation_by_hand(write, tmp_path):
     assert camel["worst_group_accuracy"]["std"] == pytest.approx(0.01)
     assert erm["worst_group_accuracy"] == {"mean": 0.10, "std": None, "values": [0.10]}
     assert (output / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_of_one_method_are_told_apart(write, tmp_path):
+    result = compare(
+        write("1", "camel", 2, 0.9, 0.8, 0.1),
+        write("2", "camel", 2, 0.9, 0.6, 0.1, learning_rate=0.2),
+        write("3", "camel", 3, 0.9, 0.7, 0.1, learning_rate=0.2),
+        write("4", "erm", 2, 0.9, 0.1, 0.1, learning_rate=0.3),
+        "--output",
+        str(tmp_path / "out"),
+    )
+    assert result.exit_code == 0, result.output
+    rows = (tmp_path / "out/comparison.md").read_text().splitlines()[2:]
+    assert rows == [
+        "| camel (learning_rate 0.1) | 2 | 90.0 % | 80.0 % | 10.0 % |",
+        "| camel (learning_rate 0.2) | 2, 3 | 90.0 ± 0.0 % | 65.0 ± 7.1 % | 10.0 ± 0.0 % |",
+        "| erm | 2 | 90.0 % | 10.0 % | 10.0 % |",
+    ]
 
 
 def test_what_cannot_be_compared(write, tmp_path):

@@ -100,6 +100,19 @@ def test_no_trainer_starts_before_the_examples_are_validated(trainer):
     assert "ExampleValidator" in compiled()[trainer].upstream_nodes
 
 
+def test_another_file_of_weights_is_another_training(tmp_path):
+    file = tmp_path / "resnet.weights.h5"
+
+    def parameters():
+        nodes = compiled("training.backbone=ResNet50", f"training.weights={file}")
+        return nodes["RobustTrainer"].parameters.SerializeToString(deterministic=True)
+
+    file.write_bytes(b"one")
+    one, again = parameters(), parameters()
+    file.write_bytes(b"another")
+    assert one == again != parameters()
+
+
 @pytest.mark.parametrize("norm, expected", [("batchnorm", 7), ("instancenorm", 128)])
 def test_translators_are_diagnosed_with_the_augmenters_batch_where_it_matters(norm, expected):
     trainer = compiled("augmentation.batch_size=7", f"translation.norm={norm}")["CycleGANTrainer"]

@@ -38,5 +38,5 @@ def test_the_first_worker_is_told_that_it_runs_the_pipeline(make_workspace):
     code, output = workspace.run("model-patching", "worker", "folder")
     assert code == 1
     assert output.splitlines()[-1] == (
-        "TF_CONFIG must name a worker with an index of 1 or more; the first one runs the pipeline"
+        "TF_CONFIG must name a worker other than the first (the chief, or index 0): that one runs the pipeline"
     )

@@ -7,7 +7,7 @@ import pytest
 from model_patching.components.robust_trainer import keras_application as module
 from model_patching.components.robust_trainer.backbone import build_classifier
 from model_patching.components.robust_trainer.backbone_names import BACKBONES
-from model_patching.components.robust_trainer.keras_application import keras_application
+from model_patching.components.robust_trainer.keras_application import copy_weights, keras_application
 
 SMALL = "MobileNetV3Small"
 
@@ -50,6 +50,22 @@ def test_resnet50_is_kerass_with_its_preprocessing(tmp_path):
     expected = reference(keras.applications.resnet.preprocess_input(pixels.copy()))
     assert features(pixels / 127.5 - 1).numpy() == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-3)
     assert len(weights_of(model)) == len(reference.trainable_variables) + 2
+
+
+def test_a_copy_computes_with_all_of_the_weights():
+    """EfficientNet's normalization computes with a copy of its mean and variance."""
+
+    def network():
+        return keras.Sequential(
+            [keras.Input((3,)), keras.layers.Normalization(), keras.layers.Dense(2, use_bias=False)]
+        )
+
+    source, target = network(), network()
+    source.layers[0].adapt(np.float32([[10, 20, 30], [12, 24, 36]]))
+    outer = keras.Sequential([keras.Input((3,)), target])
+    copy_weights(keras.Sequential([keras.Input((3,)), source]), outer)
+    images = np.float32([[1, 2, 3]])
+    assert outer(images).numpy() == pytest.approx(source(images).numpy(), rel=1e-6)
 
 
 @pytest.mark.parametrize(

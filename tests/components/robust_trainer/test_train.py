@@ -20,7 +20,7 @@ SETTINGS = {
     "epochs": 2,
     "steps_per_epoch": 2,
     "batch_size": 2,
-    "learning_rate": 0.05,
+    "learning_rate": 0.02,
     "weight_decay": 0.0,
     "mixed_precision": "off",
 }
@@ -253,6 +253,15 @@ def test_dfr_renews_the_last_layer(run, toy):
     assert all(body) and not kernel and not bias
     served = result.signatures["serving_image"](images_of(toy.records))["probabilities"].numpy()
     assert np.mean(served.argmax(axis=1) == [record.label for record in toy.records]) > 0.9
+
+
+def test_dfr_without_two_examples_of_a_group_does_not_train(run, toy_records, write_records, tmp_path, notes):
+    one_alone = write_records(tmp_path / "one.gz", toy_records([[4, 4], [4, 1]], SHAPE))
+    with pytest.raises(
+        ValueError, match="^group 'c1 / s1' has 1 example in the validation split: dfr "
+    ) as error:
+        run(method="dfr", validation_path=one_alone)
+    assert one_line(error) and not notes.points
 
 
 def test_a_loss_that_is_not_finite(run):
