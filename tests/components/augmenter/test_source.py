@@ -47,6 +47,8 @@ def test_records_come_in_order_with_what_decides_where_they_go(
         (Record(b"i", 2, 0, "x"), "label 2 is not between 0 and 1"),
         (Record(b"i", 0, -1, "x"), "subgroup -1 is not between 0 and 1"),
     ],
+    # A record's bytes come in another order in each process.
+    ids=["nonsense", "no image", "no label", "bad id", "bad label", "bad subgroup"],
 )
 def test_a_bad_record_is_named(tmp_path, make_dataset, write_records, good, monkeypatch, bad, message):
     monkeypatch.setattr(source, "BATCH", 4)
