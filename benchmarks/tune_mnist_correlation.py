@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from model_patching.components.robust_trainer.train import train
 from model_patching.components.tracking import NoTracker
 from model_patching.pipelines.config import load_config
-from model_patching.pipelines.yaml_loader import YamlLoader
 
 
 def main(
@@ -36,24 +33,19 @@ def main(
     ],
 ) -> None:
     """Trains every combination and prints a table, the best last."""
-    config = load_config(preset)
     tried = dict(one.split("=", 1) for one in values)
-    choices = [
-        [(key, yaml.load(value, YamlLoader)) for value in text.split(",")] for key, text in tried.items()
-    ]
+    choices = [text.split(",") for text in tried.values()]
     rows = []
-    for combination in itertools.product(*choices):
-        changes = dict(combination)
-        settings = RobustTrainerSettings.model_validate_json(
-            json.dumps(config.training.model_dump(mode="json") | changes)
-        )
+    for chosen in itertools.product(*choices):
+        changes = [f"training.{key}={value}" for key, value in zip(tried, chosen, strict=True)]
+        config = load_config(preset, changes)
         with tempfile.TemporaryDirectory() as folder:
             train(
                 train_paths=sorted(map(str, examples.glob("Split-train/*"))),
                 validation_paths=sorted(map(str, examples.glob("Split-validation/*"))),
                 dataset=config.data.description,
-                settings=settings,
-                seed=config.seed,
+                settings=config.training,
+                seed=config.seed if config.training.seed is None else config.training.seed,
                 checkpoints_dir=f"{folder}/checkpoints",
                 model_dir=f"{folder}/model",
                 model_run_dir=folder,
@@ -62,7 +54,7 @@ def main(
             record = json.loads(Path(folder, "training.json").read_text())
         epoch = record["history"][record["selected_epoch"] - 1]
         scores = epoch["validation"]
-        rows.append((scores["worst_group_accuracy"], scores["average_accuracy"], epoch["epoch"], changes))
+        rows.append((scores["worst_group_accuracy"], scores["average_accuracy"], epoch["epoch"], chosen))
         Console().print(*_cells(rows[-1]))
     table = Table(*tried, "selected epoch", "average", "worst group", title=f"{preset}, validation")
     for row in sorted(rows, key=lambda row: row[:2]):
@@ -70,9 +62,9 @@ def main(
     Console().print(table)
 
 
-def _cells(row: tuple[float, float, int, dict]) -> list[str]:
-    worst, average, epoch, changes = row
-    return [*map(str, changes.values()), str(epoch), f"{100 * average:.2f} %", f"{100 * worst:.1f} %"]
+def _cells(row: tuple[float, float, int, tuple[str, ...]]) -> list[str]:
+    worst, average, epoch, chosen = row
+    return [*chosen, str(epoch), f"{100 * average:.2f} %", f"{100 * worst:.1f} %"]
 
 
 if __name__ == "__main__":

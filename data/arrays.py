@@ -15,6 +15,7 @@ from model_patching.data.dataset import IMAGE, LABEL, PATCHED_IMAGES, SUBGROUP, 
 from model_patching.data.schema import decode_image, parse, read_records
 from model_patching.data.tensorflow_errors import first_line
 from model_patching.data.truncation import is_truncated
+from model_patching.data.untuned import untuned
 
 BATCH = 512
 
@@ -197,11 +198,8 @@ def _read_batches(
         num_parallel_calls=os.cpu_count(),
         deterministic=True,
     )
-    # TensorFlow's tuning of a pipeline may sleep for up to a minute, and the pipeline's end would wait for it.
-    options = tf.data.Options()
-    options.autotune.enabled = False
     try:
-        yield from decoded.batch(BATCH).with_options(options).as_numpy_iterator()
+        yield from untuned(decoded.batch(BATCH)).as_numpy_iterator()
     except tf.errors.OpError as error:
         # A batch fails as a whole: its own records tell which one it was.
         raise ValueError(_first_bad_record(path, decode) or f"{path}: {first_line(error)}") from error

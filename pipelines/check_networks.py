@@ -1,8 +1,7 @@
 """Builds the classifiers' networks once before a run: weights that don't fit must not come to light after stage 1."""
 
-import os
-
 from model_patching.components.robust_trainer.backbone import build_classifier
+from model_patching.components.robust_trainer.strategy import require_workers
 from model_patching.pipelines.config import PipelineConfig
 from model_patching.pipelines.console import working_on
 
@@ -20,14 +19,11 @@ def check_networks(config: PipelineConfig) -> None:
         trainings["baseline"] = config.baseline
     dataset = config.data.description
     for key, settings in trainings.items():
-        if settings.strategy == "multi_worker" and not os.environ.get("TF_CONFIG"):
-            raise ValueError(
-                f"{key}: strategy multi_worker needs TF_CONFIG, which names the workers, in the environment"
-            )
-        with working_on(f"building {settings.backbone}"):
-            try:
+        try:
+            require_workers(settings)
+            with working_on(f"building {settings.backbone}"):
                 build_classifier(
                     settings.backbone, dataset.image_shape, dataset.num_classes, settings.weights, seed=0
                 )
-            except ValueError as error:
-                raise ValueError(f"{key}: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None

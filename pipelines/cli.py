@@ -96,7 +96,6 @@ def sweep(
         preset: [_load(preset, [*overrides, *(f"{key}={seed}" for key in keys)], root) for seed in numbers]
         for preset in presets
     }
-    from model_patching.pipelines.compare_runs import WrongRun
     from model_patching.pipelines.sweep import NotComparable
     from model_patching.pipelines.sweep import sweep as run_sweep
 
@@ -105,12 +104,8 @@ def sweep(
     except NotComparable as error:
         typer.echo(error, err=True)
         raise typer.Exit(BAD_ARGUMENT) from None
-    except WrongRun as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(FAILED) from None
     except OSError as error:
-        typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise _cannot_write(error) from None
     except ValueError as error:
         typer.echo(error, err=True)
         raise typer.Exit(FAILED) from None
@@ -162,8 +157,7 @@ def translate(
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_ARGUMENT) from None
     except OSError as error:
-        typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise _cannot_write(error) from None
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
@@ -200,8 +194,7 @@ def compare(
     try:
         paths = write_comparison(methods, output)
     except OSError as error:
-        typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
-        raise typer.Exit(FAILED) from None
+        raise _cannot_write(error) from None
     for path in paths:
         typer.echo(path)
 
@@ -228,6 +221,12 @@ def worker(
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
+
+
+def _cannot_write(error: OSError) -> typer.Exit:
+    """Says which file can't be written; the exit to raise."""
+    typer.echo(f"{error.filename}: can't be written: {error.strerror}", err=True)
+    return typer.Exit(FAILED)
 
 
 def _load(preset: str, overrides: list[str], root: str | None) -> configuration.PipelineConfig:

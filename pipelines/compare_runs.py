@@ -126,9 +126,7 @@ def _names(all_settings: Sequence[dict[str, Any]]) -> dict[str, str]:
     for key, settings in different.items():
         same_method = [other for other in different.values() if other["method"] == settings["method"]]
         telling = [
-            name
-            for name in settings
-            if any(_key({"": other.get(name)}) != _key({"": settings[name]}) for other in same_method)
+            name for name in settings if any(other.get(name) != settings[name] for other in same_method)
         ]
         details = ", ".join(f"{name} {settings[name]}" for name in telling)
         names[key] = f"{settings['method']} ({details})" if details else settings["method"]

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -369,9 +368,8 @@ def _write_sheet(sheet: np.ndarray, checkpoints_dir: str, pair: tuple[int, int],
         file.write(encode_png(tf.constant(sheet)).numpy())
 
 
-def _sheet_path(checkpoints_dir: str, pair: tuple[int, int], step: int | str) -> str:
-    name = f"{step:06d}" if isinstance(step, int) else step
-    return f"{checkpoints_dir}/sheets/{pair[0]}-{pair[1]}-step{name}.png"
+def _sheet_path(checkpoints_dir: str, pair: tuple[int, int], step: int) -> str:
+    return f"{checkpoints_dir}/sheets/{pair[0]}-{pair[1]}-step{step:06d}.png"
 
 
 def _named(title: str, values: dict[str, float]) -> dict[str, float]:
@@ -400,10 +398,9 @@ def _track_again(
     calls: list[tuple[int, Callable[[], None]]] = [
         (step, partial(tracker.log, steps_before + step, _named(title, values))) for step, values in points
     ]
-    for path in tf.io.gfile.glob(_sheet_path(checkpoints_dir, pair, "*")):
-        step = int(re.search(r"step(\d+)\.png$", path)[1])
-        # A pair that is done has the selected step's sheet too, whatever `sheet_every`.
-        if step == progress.step or (step < progress.step and step % sheet_every == 0):
+    for step in {*range(sheet_every, progress.step + 1, sheet_every), progress.step}:
+        path = _sheet_path(checkpoints_dir, pair, step)
+        if tf.io.gfile.exists(path):
             calls.append((step, partial(_track_sheet, tracker, steps_before + step, title, path)))
     # A tracker's run can't go back to an earlier step.
     for _, call in sorted(calls, key=lambda one: one[0]):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from model_patching.components.robust_trainer.batches import Draw
 from model_patching.data.arrays import Arrays
+from model_patching.data.untuned import untuned
 
 PARALLEL = 4  # batches that are gathered at once, and that wait ready
 
@@ -75,8 +76,4 @@ def training_batches(
         return Batch(image, tf.gather(arrays.label, rows), patched)
 
     numbers = tf.data.Dataset.range((last_step - first_step) * here, output_type=tf.int32)
-    batches = numbers.map(load, num_parallel_calls=PARALLEL, deterministic=True).prefetch(PARALLEL)
-    # TensorFlow's tuning of a pipeline may sleep for up to a minute, and the pipeline's end would wait for it.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)
+    return untuned(numbers.map(load, num_parallel_calls=PARALLEL, deterministic=True).prefetch(PARALLEL))

@@ -15,11 +15,8 @@ def make_strategy(settings: RobustTrainerSettings) -> tf.distribute.Strategy:
     Raises:
         ValueError: TF_CONFIG is missing for several workers, or a batch can't be shared evenly.
     """
+    require_workers(settings)
     if settings.strategy == "multi_worker":
-        if not os.environ.get("TF_CONFIG"):
-            raise ValueError(
-                "strategy multi_worker needs TF_CONFIG, which names the workers, in the environment"
-            )
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     elif settings.strategy == "mirrored":
         # All GPUs; without any, the CPU devices that TensorFlow is set up with.
@@ -34,6 +31,12 @@ def make_strategy(settings: RobustTrainerSettings) -> tf.distribute.Strategy:
     if settings.batch_size % devices:
         raise ValueError(f"batch_size {settings.batch_size} is not a multiple of the {devices} devices")
     return strategy
+
+
+def require_workers(settings: RobustTrainerSettings) -> None:
+    """Raises ValueError if the strategy is for several workers and TF_CONFIG doesn't name them."""
+    if settings.strategy == "multi_worker" and not os.environ.get("TF_CONFIG"):
+        raise ValueError("strategy multi_worker needs TF_CONFIG, which names the workers, in the environment")
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -106,9 +106,8 @@ def train(
         return
 
     # Served in float32, whatever it was trained in. Some networks have other layers with ImageNet's weights.
-    exported = build_classifier(
-        settings.backbone, dataset.image_shape, dataset.num_classes, settings.weights, seed
-    )
+    weights = "imagenet" if settings.weights == "imagenet" else "none"
+    exported = build_classifier(settings.backbone, dataset.image_shape, dataset.num_classes, weights, seed)
     copy_weights(model, exported)
     record: dict[str, Any] = {
         "method": settings.method,
