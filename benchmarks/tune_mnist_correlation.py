@@ -45,7 +45,7 @@ def main(
                 validation_paths=sorted(map(str, examples.glob("Split-validation/*"))),
                 dataset=config.data.description,
                 settings=config.training,
-                seed=config.seed if config.training.seed is None else config.training.seed,
+                seed=config.training_seed,
                 checkpoints_dir=f"{folder}/checkpoints",
                 model_dir=f"{folder}/model",
                 model_run_dir=folder,

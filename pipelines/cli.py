@@ -84,16 +84,15 @@ def sweep(
     if len(set(numbers)) < len(numbers):
         typer.echo(f"--seeds {seeds}: a seed comes twice", err=True)
         raise typer.Exit(BAD_ARGUMENT)
-    keys = ("training.seed", "baseline.seed")
     for override in overrides:
-        if override.partition("=")[0].strip() in keys:
+        if override.partition("=")[0].strip() in ("training.seed", "baseline.seed"):
             typer.echo(f"--set {override}: a sweep's seeds are given by --seeds", err=True)
             raise typer.Exit(BAD_ARGUMENT)
     if len(set(presets)) < len(presets):
         typer.echo(f"{' '.join(presets)}: a preset comes twice", err=True)
         raise typer.Exit(BAD_ARGUMENT)
     configs = {
-        preset: [_load(preset, [*overrides, *(f"{key}={seed}" for key in keys)], root) for seed in numbers]
+        preset: [_load(preset, [*overrides, f"training.seed={seed}"], root) for seed in numbers]
         for preset in presets
     }
     from model_patching.pipelines.sweep import NotComparable
@@ -203,21 +202,20 @@ def compare(
 def worker(
     folder: Annotated[
         str,
-        typer.Argument(
-            metavar="FOLDER", help="<root>/<pipeline>/checkpoints/<node>, shared with the first worker."
-        ),
+        typer.Argument(metavar="FOLDER", help="<root>/<pipeline>/checkpoints, shared with the first worker."),
     ],
 ) -> None:
-    """Take part in a training with strategy multi_worker, as a worker that TF_CONFIG gives an index of 1 or more.
+    """Take part in trainings with strategy multi_worker, as a worker that TF_CONFIG gives an index of 1 or more.
 
-    Waits for the training of the first worker, which runs the pipeline.
+    Waits for the trainings of the first worker, which runs the pipelines, and takes part in one after the other until
+    it is stopped.
 
-    Exit codes: 0 done, 1 the training failed or TF_CONFIG is wrong.
+    Exit codes: 1 TF_CONFIG is wrong, 130 interrupted.
     """
-    from model_patching.components.robust_trainer.job import join_job
+    from model_patching.components.robust_trainer.job import serve_jobs
 
     try:
-        join_job(folder)
+        serve_jobs(folder)
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None

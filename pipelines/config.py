@@ -96,7 +96,8 @@ class TranslationSettings(CycleGANTrainerSettings, TranslationThresholds):
 class BaselineSettings(RobustTrainerSettings):
     """The ERM model that `evaluation.baseline: erm` compares with: how one trains without a thought of subgroups.
 
-    As the RobustTrainer's settings, but the method is fixed and the epoch is selected by the average accuracy.
+    As the RobustTrainer's settings, but the method is fixed, the epoch is selected by the average accuracy, and the
+    seed is the RobustTrainer's where none is given.
     """
 
     method: Literal["erm"] = "erm"
@@ -160,6 +161,11 @@ class PipelineConfig(Settings):
             return str(self.data.records)
         fingerprint = mnist_correlation.fingerprint(self.data.mnist_correlation, self.seed)
         return f"{self.root}/data/{self.data.name}-{fingerprint}"
+
+    @property
+    def training_seed(self) -> int:
+        """The RobustTrainer's seed."""
+        return self.seed if self.training.seed is None else self.training.seed
 
     @property
     def pipeline_root(self) -> str:

@@ -34,7 +34,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     `evaluation.baseline` whether there is a BaselineTrainer or a Resolver of the last blessed model.
     """
     dataset = config.data.description
-    common = {"dataset": dataset, "tracking": config.tracking, "seed": config.seed}
+    common = {"dataset": dataset, "tracking": config.tracking}
 
     splits = [example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.tfrecord.gz") for split in SPLITS]
     example_gen = ImportExampleGen(
@@ -58,6 +58,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
                 augmenter_batch_size=config.augmentation.batch_size,
                 checkpoints_dir=f"{config.checkpoints_dir}/{node_id}",
                 label=label,
+                seed=config.seed,
                 **common,
             ).with_id(node_id)
             for node_id, label in cyclegan_trainer_nodes(config)
@@ -80,6 +81,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         "RobustTrainer",
         examples=training_examples,
         settings=config.training,
+        seed=config.training_seed,
         checkpoints_dir=f"{config.checkpoints_dir}/RobustTrainer",
         **common,
     )
@@ -93,6 +95,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
             "BaselineTrainer",
             examples=source_examples,
             settings=config.baseline,
+            seed=config.training_seed if config.baseline.seed is None else config.baseline.seed,
             checkpoints_dir=f"{config.checkpoints_dir}/BaselineTrainer",
             **common,
         )

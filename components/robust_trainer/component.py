@@ -19,9 +19,9 @@ def robust_trainer(
     node_id: str,
     examples: types.BaseChannel,
     settings: RobustTrainerSettings,
+    seed: int,
     dataset: Dataset,
     tracking: TrackingSettings,
-    seed: int,
     checkpoints_dir: str,
 ) -> Trainer:
     """Wires a Trainer that trains a classifier by `settings.method`.
@@ -30,9 +30,9 @@ def robust_trainer(
         node_id: names the node: a pipeline can have two, the model and its baseline.
         examples: Examples with the splits `train`, patched where `settings.uses_patches`, and `validation`.
         settings: how to train.
+        seed: fixes the result on a CPU.
         dataset: classes, subgroups and image shape.
         tracking: where the curves go.
-        seed: fixes the result on a CPU; `settings.seed` goes before it.
         checkpoints_dir: where checkpoints are kept while training.
 
     Returns:
@@ -49,7 +49,7 @@ def robust_trainer(
             "settings": settings.model_dump_json(),
             "dataset": dataset.model_dump_json(),
             "tracking": tracking.model_dump_json(),
-            "seed": seed if settings.seed is None else settings.seed,
+            "seed": seed,
             "checkpoints_dir": checkpoints_dir,
             # Another file at the same path are other weights.
             "weights_file": file_marks([settings.weights]) if os.path.isfile(settings.weights) else [],

@@ -28,7 +28,7 @@ def keras_application(
 
     Raises:
         ValueError: the images are too small or have another number of channels; the weights can't be downloaded or
-            found, or they don't fit.
+            found, they don't fit, or they are a file for a network that Keras builds otherwise with its own.
     """
     height, width, channels = image_shape
     if channels not in (1, 3):
@@ -39,6 +39,11 @@ def keras_application(
     if weights == "imagenet":
         copy_weights(original, network)
     elif weights != "none":
+        if name.startswith("EfficientNetB"):
+            raise ValueError(
+                f"weights {weights}: Keras rescales the images of {name} for weights imagenet alone: set that, and put "
+                "the published file into ~/.keras/models, where Keras looks before it downloads"
+            )
         _load(network, name, weights)
 
     image = keras.Input(image_shape)

@@ -91,17 +91,19 @@ def train(
         model = build_classifier(
             settings.backbone, dataset.image_shape, dataset.num_classes, settings.weights, seed
         )
-    progress = _fit(
-        model,
-        train_arrays,
-        validation_arrays,
-        dataset,
-        settings,
-        strategy,
-        seed,
-        checkpoints_dir,
-        tracker,
-    )
+    with checkpoint_writers_dir(strategy, checkpoints_dir) as writers_dir:
+        progress = _fit(
+            model,
+            train_arrays,
+            validation_arrays,
+            dataset,
+            settings,
+            strategy,
+            seed,
+            checkpoints_dir,
+            writers_dir,
+            tracker,
+        )
     if not is_chief(strategy):
         return
 
@@ -168,6 +170,7 @@ def _fit(
     strategy: tf.distribute.Strategy,
     seed: int,
     checkpoints_dir: str,
+    writers_dir: str,
     tracker: Tracker,
 ) -> Progress:
     """Trains from the last checkpoint on, where there is one, and leaves the selected epoch's weights in the model."""
@@ -181,7 +184,7 @@ def _fit(
         selected = [tf.Variable(variable, trainable=False) for variable in weights]
     state = [*weights, *(variable.value for variable in optimizer.variables), *objective.variables, *selected]
     progress = Progress(**(Checkpoints(checkpoints_dir, state).restore() or {}))
-    checkpoints = Checkpoints(checkpoint_writers_dir(strategy, checkpoints_dir), state)
+    checkpoints = Checkpoints(writers_dir, state)
     _track_again(progress, tracker, dataset, settings)
 
     if settings.method in ("erm", "dfr"):
@@ -197,7 +200,7 @@ def _fit(
         )
     )
     train_step = make_train_step(model, objective, optimizer, settings, strategy)
-    scorer = Scorer(model, validation_arrays, dataset, train_count)
+    scorer = Scorer(model, validation_arrays, dataset, train_count, strategy)
 
     with progress_bar(settings.method, settings.epochs * steps) as bar:
         bar.advance(progress.epoch * steps)

@@ -15,7 +15,7 @@ from model_patching.pipelines.run import Outcome
     [
         ("2,x", "--seeds 2,x: give whole numbers with commas between, for example --seeds 2,3,4\n"),
         ("2,2", "--seeds 2,2: a seed comes twice\n"),
-        ("-1", "demo: training.seed: -1 is not at least 0\ndemo: baseline.seed: -1 is not at least 0\n"),
+        ("-1", "demo: training.seed: -1 is not at least 0\n"),
     ],
 )
 def test_bad_seeds(seeds, message):

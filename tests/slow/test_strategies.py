@@ -16,6 +16,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * devices
 )
 import keras
+import numpy as np
 from model_patching.components.robust_trainer import train as module
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from model_patching.data.dataset import Dataset
@@ -33,6 +34,19 @@ def without_dropout(*arguments):
         clone_function=lambda layer: keras.layers.Dropout(0.0, seed=1, name=layer.name)
         if isinstance(layer, keras.layers.Dropout) else layer.__class__.from_config(layer.get_config()),
     )
+
+right_each_epoch = arguments.pop("right_each_epoch")
+if right_each_epoch is not None:
+    class Says(module.Scorer):
+        epoch = 0
+        def _logits(self):
+            self.epoch += 1
+            right = np.arange(len(self._label)) < self.epoch * right_each_epoch
+            return np.eye(2)[np.where(right, self._label, 1 - self._label)]
+        def __setattr__(self, name, value):
+            if name != "_logits":
+                super().__setattr__(name, value)
+    module.Scorer = Says
 
 build, module.build_classifier = module.build_classifier, without_dropout
 settings = RobustTrainerSettings(**arguments.pop("settings"))
@@ -58,7 +72,7 @@ def start(tmp_path, write_records, toy_records):
     train = write_records(tmp_path / "train.gz", toy_records(counts, (16, 16, 1), patched=True))
     validation = write_records(tmp_path / "validation.gz", toy_records(counts, (16, 16, 1), seed=1))
 
-    def do(name, strategy, method, devices=1, tf_config=None):
+    def do(name, strategy, method, devices=1, tf_config=None, right_each_epoch=None, **settings):
         # IRM's penalty must count from the first step on: only it shows whether the devices take one mean together.
         changes = {"irm_anneal_steps": 0, "irm_penalty_weight": 1.0} if method == "irm" else {}
         arguments = {
@@ -67,7 +81,8 @@ def start(tmp_path, write_records, toy_records):
             "checkpoints_dir": str(tmp_path / name / "checkpoints"),
             "model_dir": str(tmp_path / name / "model"),
             "model_run_dir": str(tmp_path / name / "model_run"),
-            "settings": {**SETTINGS, **changes, "strategy": strategy, "method": method},
+            "settings": {**SETTINGS, **changes, **settings, "strategy": strategy, "method": method},
+            "right_each_epoch": right_each_epoch,
         }
         environment = dict(os.environ)
         environment.pop("TF_CONFIG", None)
@@ -99,18 +114,40 @@ def test_two_devices_of_one_machine(start, method):
     assert alone[-1] != pytest.approx(alone[0], abs=1e-2)
 
 
-def test_two_workers(start, tmp_path, two_addresses):
+@pytest.fixture
+def start_workers(start, two_addresses):
+    """Starts two workers; `right_each_epoch` has what each of them sees on validation."""
+
+    def do(right_each_epoch=(None, None), **settings):
+        return [
+            start(
+                "together",
+                "multi_worker",
+                "camel",
+                tf_config={"cluster": {"worker": two_addresses}, "task": {"type": "worker", "index": index}},
+                right_each_epoch=right_each_epoch[index],
+                **settings,
+            )
+            for index in range(2)
+        ]
+
+    return do
+
+
+def test_two_workers(start, start_workers, tmp_path):
     alone = losses_of(start("alone", "default", "camel"))
-    processes = [
-        start(
-            "together",
-            "multi_worker",
-            "camel",
-            tf_config={"cluster": {"worker": two_addresses}, "task": {"type": "worker", "index": index}},
-        )
-        for index in range(2)
-    ]
-    for process in processes:
+    for process in start_workers():
         assert losses_of(process) == pytest.approx(alone, abs=1e-4)
     assert (tmp_path / "together" / "model" / "saved_model.pb").is_file()
     assert (tmp_path / "together" / "model_run" / "training.json").is_file()
+
+
+def test_workers_that_see_other_scores_decide_alike(start_workers, tmp_path):
+    """The first sees 10 more that are right each epoch, the other none ever and would stop after two epochs."""
+    processes = start_workers((10, 0), epochs=4, steps_per_epoch=5, patience=1, selection="average")
+    for process in processes:
+        losses_of(process)
+    record = json.loads((tmp_path / "together" / "model_run" / "training.json").read_text())
+    assert record["selected_epoch"] == 4 and not record["stopped_early"]
+    # The first group's 30: 10 of 30 and 0 of 30 in the first epoch.
+    assert record["history"][0]["validation"]["group_accuracy"][0][0] == pytest.approx(5 / 30)

@@ -25,7 +25,8 @@ def test_scores_by_hand_and_follow_the_model(make_arrays, make_dataset, monkeypa
     monkeypatch.setattr(validation, "PIXELS", batch * 4)
     model = Says1From(5)
     train_count = np.array([[10, 0, 20], [30, 40, 0]])
-    scorer = Scorer(model, make_arrays(COUNTS), make_dataset(2, 3, (2, 2, 1)), train_count)
+    dataset, strategy = make_dataset(2, 3, (2, 2, 1)), tf.distribute.get_strategy()
+    scorer = Scorer(model, make_arrays(COUNTS), dataset, train_count, strategy)
 
     # From 5 on is 1: of class 0 only example 5 is wrong.
     scores = scorer.score()
