@@ -67,7 +67,8 @@ SETTINGS = {
 
 @pytest.fixture
 def start(tmp_path, write_records, toy_records):
-    """Starts a training in a process of its own."""
+    """Starts a training in a process of its own, which doesn't outlive the test."""
+    processes = []
     counts = [[30, 8], [9, 30]]
     train = write_records(tmp_path / "train.gz", toy_records(counts, (16, 16, 1), patched=True))
     validation = write_records(tmp_path / "validation.gz", toy_records(counts, (16, 16, 1), seed=1))
@@ -88,15 +89,19 @@ def start(tmp_path, write_records, toy_records):
         environment.pop("TF_CONFIG", None)
         if tf_config is not None:
             environment["TF_CONFIG"] = json.dumps(tf_config)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(devices), json.dumps(arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
         )
+        processes.append(process)
+        return process
 
-    return do
+    yield do
+    for process in processes:
+        process.kill()
 
 
 def losses_of(process):
