@@ -17,8 +17,8 @@ reproduce-mnist: install  ## ERM, IRM, Group DRO and CAMEL on MNIST-Correlation,
 	@.venv/bin/model-patching sweep mnist_correlation_erm_small mnist_correlation_irm_small \
 		mnist_correlation_group_dro_small mnist_correlation_camel_small --seeds 2,3,4 $(ARGS)
 
-test: install  ## the tests, but for the slow ones
-	@.venv/bin/python -m pytest --ignore=tests/slow $(ARGS)
+test: install  ## the tests, but for the slow ones, in two processes
+	@.venv/bin/python -m pytest --ignore=tests/slow -n 2 --dist loadfile $(ARGS)
 
 test-slow: install  ## killed runs, Beam's runners, networks of full size, three subgroups: minutes
 	@.venv/bin/python -m pytest tests/slow $(ARGS)

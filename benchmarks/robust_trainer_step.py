@@ -40,7 +40,7 @@ from model_patching.data.schema import to_float
 SUBGROUPS = ("s0", "s1")
 # Image shape, images of each group, and settings.
 CASES = {
-    "mnist-camel-32": ((28, 28, 1), 1000, {"batch_size": 32, "augmentation_training": "both"}),
+    "mnist-camel-32": ((28, 28, 1), 1000, {"batch_size": 32, "augmentation_training": "augmented"}),
     "mnist-camel-100": ((28, 28, 1), 1000, {"batch_size": 100}),
     "mnist-group-dro-100": ((28, 28, 1), 1000, {"batch_size": 100, "method": "group_dro"}),
     "resnet50-camel-16": ((128, 128, 3), 64, {"batch_size": 16, "backbone": "ResNet50"}),
