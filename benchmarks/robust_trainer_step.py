@@ -141,7 +141,7 @@ class Bench:
                 for batches in groups:
                     image, label, *patched = next(batches)
                     log_probabilities = tf.nn.log_softmax(self.model(to_float(image), training=True))
-                    versions = [log_probabilities]
+                    versions = [log_probabilities] if settings.augmentation_training != "augmented" else []
                     if patched:
                         calls = [
                             self.model(to_float(patched[0][:, z]), training=True)
@@ -150,7 +150,7 @@ class Bench:
                         patched_log_probabilities = tf.nn.log_softmax(tf.stack(calls, axis=1))
                         penalty = PENALTIES[settings.penalty](log_probabilities, patched_log_probabilities)
                         penalties.append(tf.reduce_mean(penalty))
-                        if settings.augmentation_training == "both":
+                        if settings.augmentation_training != "original":
                             versions += tf.unstack(patched_log_probabilities, axis=1)
                     losses = [cross_entropy(version, label) for version in versions]
                     group_losses.append(tf.reduce_mean(tf.stack(losses)))

@@ -85,7 +85,7 @@ def sweep(
         typer.echo(f"--seeds {seeds}: a seed comes twice", err=True)
         raise typer.Exit(BAD_ARGUMENT)
     for override in overrides:
-        if override.partition("=")[0].strip() in ("training.seed", "baseline.seed"):
+        if override.partition("=")[0].strip() == "training.seed":
             typer.echo(f"--set {override}: a sweep's seeds are given by --seeds", err=True)
             raise typer.Exit(BAD_ARGUMENT)
     if len(set(presets)) < len(presets):
@@ -208,7 +208,7 @@ def worker(
     """Take part in trainings with strategy multi_worker, as a worker that TF_CONFIG gives an index of 1 or more.
 
     Waits for the trainings of the first worker, which runs the pipelines, and takes part in one after the other until
-    it is stopped.
+    it is stopped. A relative `root` of theirs is taken from this command's working directory.
 
     Exit codes: 1 TF_CONFIG is wrong, 130 interrupted.
     """

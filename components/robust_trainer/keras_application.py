@@ -28,7 +28,7 @@ def keras_application(
 
     Raises:
         ValueError: the images are too small or have another number of channels; the weights can't be downloaded or
-            found, they don't fit, or they are a file for a network that Keras builds otherwise with its own.
+            found, or they don't fit.
     """
     height, width, channels = image_shape
     if channels not in (1, 3):
@@ -39,11 +39,6 @@ def keras_application(
     if weights == "imagenet":
         copy_weights(original, network)
     elif weights != "none":
-        if name.startswith("EfficientNetB"):
-            raise ValueError(
-                f"weights {weights}: Keras rescales the images of {name} for weights imagenet alone: set that, and put "
-                "the published file into ~/.keras/models, where Keras looks before it downloads"
-            )
         _load(network, name, weights)
 
     image = keras.Input(image_shape)
@@ -79,8 +74,8 @@ def _network(build: Callable, name: str, shape: tuple[int, int, int], weights: s
         raise ValueError(f"{name}: {_first_line(error)}") from None
     except Exception as error:  # Keras's download raises just that
         raise ValueError(
-            f"weights imagenet: {_first_line(error)}; on a machine without internet set weights to the path of that "
-            "file, downloaded elsewhere"
+            f"weights imagenet: {_first_line(error)}; on a machine without internet put that file, downloaded "
+            "elsewhere, into ~/.keras/models, or set weights to its path"
         ) from None
 
 

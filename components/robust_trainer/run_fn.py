@@ -3,6 +3,8 @@
 Keep classes out of this module: TFX loads it anew for each call.
 """
 
+import os
+
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -46,7 +48,7 @@ def run_fn(fn_args: FnArgs) -> None:
         tracking=TrackingSettings.model_validate_json(custom["tracking"]),
     )
     if job.settings.strategy == "multi_worker":
-        run_job_with_workers(job, custom["checkpoints_dir"])
+        run_job_with_workers(job, os.path.dirname(custom["checkpoints_dir"]))
     else:
         run_job(job)
     if tf.io.gfile.exists(job.checkpoints_dir):

@@ -36,7 +36,7 @@ class RobustTrainerSettings(Settings):
             on group-balanced validation examples (Kirichenko et al. 2023).
         backbone: "small_cnn", or the name of a network in `keras.applications`, such as "ResNet50".
         weights: of a network in `keras.applications`, without its last layer: "none" (random), "imagenet" (downloaded),
-            or a file that `keras.Model.load_weights` reads.
+            or a file that `keras.Model.load_weights` reads (not of EfficientNetB0 to B7).
         epochs: passes, at most; the validation groups are scored after each.
         steps_per_epoch: training steps a pass.
         batch_size: examples of each group a step, over all devices. ERM draws the same number in total from the whole
@@ -118,6 +118,11 @@ class RobustTrainerSettings(Settings):
             )
         if self.backbone == SMALL_CNN and self.weights != "none":
             raise ValueError(f"weights needs a backbone of keras.applications; {SMALL_CNN} has none")
+        if self.backbone.startswith("EfficientNetB") and self.weights not in ("none", "imagenet"):
+            raise ValueError(
+                f"weights: Keras rescales the images of {self.backbone} for weights imagenet alone: set that, and put "
+                "the published file into ~/.keras/models, where Keras looks before it downloads"
+            )
         if self.optimizer != "sgd" and self._is_set("momentum"):
             raise ValueError("momentum needs optimizer sgd")
         if self.optimizer == "adam" and self.decoupled_weight_decay:

@@ -1,10 +1,8 @@
 """The devices that a training step is shared by."""
 
-import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -56,14 +54,10 @@ def is_first_worker() -> bool:
     return int(task.get("index", 0)) == 0
 
 
-@contextlib.contextmanager
-def checkpoint_writers_dir(strategy: tf.distribute.Strategy, checkpoints_dir: str) -> Iterator[str]:
+def checkpoint_writers_dir(strategy: tf.distribute.Strategy, checkpoints_dir: str) -> str:
     """Where this process writes its checkpoints.
 
-    Every worker has to take part when one is written, but all of them read the chief's; the others' don't stay.
+    Every worker has to take part when one is written, but all of them read the chief's. The others' are among the
+    temporary files of their process, see `job`.
     """
-    if is_chief(strategy):
-        yield checkpoints_dir
-    else:
-        with tempfile.TemporaryDirectory(prefix="checkpoints-") as folder:
-            yield folder
+    return checkpoints_dir if is_chief(strategy) else tempfile.mkdtemp(prefix="checkpoints-")

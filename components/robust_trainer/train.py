@@ -91,19 +91,17 @@ def train(
         model = build_classifier(
             settings.backbone, dataset.image_shape, dataset.num_classes, settings.weights, seed
         )
-    with checkpoint_writers_dir(strategy, checkpoints_dir) as writers_dir:
-        progress = _fit(
-            model,
-            train_arrays,
-            validation_arrays,
-            dataset,
-            settings,
-            strategy,
-            seed,
-            checkpoints_dir,
-            writers_dir,
-            tracker,
-        )
+    progress = _fit(
+        model,
+        train_arrays,
+        validation_arrays,
+        dataset,
+        settings,
+        strategy,
+        seed,
+        checkpoints_dir,
+        tracker,
+    )
     if not is_chief(strategy):
         return
 
@@ -170,7 +168,6 @@ def _fit(
     strategy: tf.distribute.Strategy,
     seed: int,
     checkpoints_dir: str,
-    writers_dir: str,
     tracker: Tracker,
 ) -> Progress:
     """Trains from the last checkpoint on, where there is one, and leaves the selected epoch's weights in the model."""
@@ -184,7 +181,7 @@ def _fit(
         selected = [tf.Variable(variable, trainable=False) for variable in weights]
     state = [*weights, *(variable.value for variable in optimizer.variables), *objective.variables, *selected]
     progress = Progress(**(Checkpoints(checkpoints_dir, state).restore() or {}))
-    checkpoints = Checkpoints(writers_dir, state)
+    checkpoints = Checkpoints(checkpoint_writers_dir(strategy, checkpoints_dir), state)
     _track_again(progress, tracker, dataset, settings)
 
     if settings.method in ("erm", "dfr"):

@@ -1,5 +1,7 @@
 """Which nodes a configuration asks for, and what is wired to what."""
 
+import json
+
 import pytest
 from tfx.dsl.compiler.compiler import Compiler
 
@@ -133,3 +135,17 @@ def test_each_trainer_is_keyed_by_settings_seed_and_source():
     assert (
         "code_hash" in before["RobustTrainer"].parameters.parameters["custom_config"].field_value.string_value
     )
+
+
+def test_the_baselines_seed_is_that_of_the_training_unless_it_has_one():
+    def seeds(*overrides):
+        nodes = compiled(*overrides)
+        configs = (
+            nodes[name].parameters.parameters["custom_config"].field_value.string_value
+            for name in ("RobustTrainer", "BaselineTrainer")
+        )
+        return [json.loads(config)["seed"] for config in configs]
+
+    assert seeds("seed=5") == [5, 5]
+    assert seeds("seed=5", "training.seed=6") == [6, 6]
+    assert seeds("training.seed=6", "baseline.seed=7") == [6, 7]

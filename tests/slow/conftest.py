@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -24,17 +25,20 @@ class Workspace:
         }
         # Another test's tracker may still be there, and a user's run wouldn't find it.
         self.environment.pop("WANDB_SERVICE", None)
+        self.started: list[subprocess.Popen] = []
 
-    def start(self, *command: str) -> subprocess.Popen:
+    def start(self, *command: str, output: int | IO = subprocess.PIPE) -> subprocess.Popen:
         """Starts a command and doesn't wait for it; output as text."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *command: str) -> tuple[int, str]:
         """Runs a command to its end; returns its exit code and output."""
@@ -60,11 +64,16 @@ def two_addresses() -> list[str]:
 
 @pytest.fixture
 def make_workspace(tmp_path):
-    """A working directory by its name."""
+    """A working directory by its name; what was started in it doesn't outlive the test."""
+    made = []
 
     def make(name: str) -> Workspace:
         folder = tmp_path / name
         folder.mkdir()
-        return Workspace(folder)
+        made.append(Workspace(folder))
+        return made[-1]
 
-    return make
+    yield make
+    for workspace in made:
+        for process in workspace.started:
+            process.kill()

@@ -4,48 +4,74 @@ import json
 import signal
 import time
 
+import pytest
+
 SETTINGS = """
 data:
   mnist_correlation: {train_size: 240, validation_size: 80, test_size: 100, min_group_size: 10}
-training: {method: group_dro, epochs: 2, steps_per_epoch: 3, batch_size: 4, strategy: multi_worker}
+training: {method: group_dro, epochs: 20, steps_per_epoch: 5, batch_size: 4, strategy: multi_worker}
 baseline: {epochs: 1, steps_per_epoch: 3, batch_size: 4, strategy: multi_worker}
 evaluation: {baseline: erm}
 """
+FOLDER = "runs/model_patching/checkpoints"
 
 
-def test_two_workers_train_the_classifiers_of_a_pipeline(make_workspace, two_addresses):
-    """Also when the first worker was killed in the middle of a training and begins anew."""
-    workspace = make_workspace("shared")
-    (workspace.folder / "toy.yaml").write_text(SETTINGS)
-    folder = workspace.folder / "runs/model_patching/checkpoints"
+@pytest.fixture
+def start_as(two_addresses):
+    """Starts a command in a workspace as the first worker (0) or the other one (1); its output goes to a file."""
 
-    def be(index):
+    def start(index, workspace, *command):
         task = {"cluster": {"worker": two_addresses}, "task": {"type": "worker", "index": index}}
         workspace.environment["TF_CONFIG"] = json.dumps(task)
+        path = workspace.folder / f"output-{len(workspace.started)}"
+        with path.open("w") as output:
+            return workspace.start("model-patching", *command, output=output), path
 
-    be(0)
-    killed = workspace.start("model-patching", "run", "toy.yaml")
-    while not list(folder.glob("*/job.json")):
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.2)
+    return start
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_workers_train_the_classifiers_of_a_pipeline(make_workspace, start_as):
+    """Also when the first worker is killed in the middle of a training and begins anew."""
+    workspace = make_workspace("shared")
+    (workspace.folder / "toy.yaml").write_text(SETTINGS)
+    folder = workspace.folder / FOLDER
+    other, told = start_as(1, workspace, "worker", FOLDER)
+    killed, _ = start_as(0, workspace, "run", "toy.yaml")
+    wait_for(lambda: list(folder.glob("RobustTrainer/*/checkpoint")), killed)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    be(1)
-    other = workspace.start("model-patching", "worker", str(folder.relative_to(workspace.folder)))
-    time.sleep(10)  # it takes part in the training of the killed one
-    be(0)
-    code, output = workspace.run("model-patching", "run", "toy.yaml")
-    assert code in (0, 3), output
+    again, output = start_as(0, workspace, "run", "toy.yaml")
+    assert again.wait(timeout=500) in (0, 3), output.read_text()
+
+    said = told.read_text()
+    assert said.count("RobustTrainer: taking part\n") == 2 and said.count("RobustTrainer: done\n") == 1
+    assert said.count("BaselineTrainer: taking part\n") == said.count("BaselineTrainer: done\n") == 1
     assert other.poll() is None, "it waits for more"
     other.send_signal(signal.SIGINT)
-    told, _ = other.communicate(timeout=60)
-    assert other.returncode == 130, told
-
-    for node, epochs in (("RobustTrainer", 2), ("BaselineTrainer", 1)):
+    assert other.wait(timeout=60) == 130, told.read_text()
+    for node, epochs in (("RobustTrainer", 20), ("BaselineTrainer", 1)):
         record = json.loads((workspace.latest(node, "model_run") / "training.json").read_text())
         assert record["devices"] == 2 and len(record["history"]) == epochs
-        assert not list((folder / node).iterdir()), "neither job nor checkpoints are left"
-        assert f"{node}/job.json: taking part" in told
+        assert not list((folder / node).iterdir()), "no checkpoints are left"
+    assert not [path for path in folder.iterdir() if path.is_file()], "no jobs are left"
+
+
+def test_the_first_worker_is_told_when_another_one_cant_take_part(make_workspace, start_as):
+    workspace = make_workspace("shared")
+    (workspace.folder / "toy.yaml").write_text(SETTINGS)
+    # The records' paths are relative and lead nowhere there.
+    elsewhere = make_workspace("elsewhere")
+    other, told = start_as(1, elsewhere, "worker", str(workspace.folder / FOLDER))
+    first, output = start_as(0, workspace, "run", "toy.yaml")
+    assert first.wait(timeout=500) == 1
+    assert "another worker: runs/model_patching/ExampleGen/" in output.read_text(), told.read_text()
+    assert other.poll() is None, "it waits for the next one"
 
 
 def test_the_first_worker_is_told_that_it_runs_the_pipeline(make_workspace):

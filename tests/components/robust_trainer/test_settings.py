@@ -46,6 +46,10 @@ def test_bad_values(text):
             "consistency_weight needs a consistency penalty",
         ),
         ({"weights": "imagenet"}, "weights needs a backbone of keras.applications; small_cnn has none"),
+        (
+            {"backbone": "EfficientNetB0", "weights": "here.h5"},
+            "Keras rescales the images of EfficientNetB0 for weights imagenet alone",
+        ),
         ({"optimizer": "adam", "momentum": 0.5}, "momentum needs optimizer sgd"),
         ({"optimizer": "adam", "decoupled_weight_decay": 0.1}, "is optimizer adamw"),
         ({"optimizer": "adamw"}, "adamw without decoupled_weight_decay is optimizer adam"),
