@@ -19,12 +19,14 @@ class TranslationThresholds(Settings):
     Attributes:
         min_flip_rate: share of the renditions that the probe places in the target subgroup.
         min_class_kept: of the images whose class the probe gets right, the share whose rendition it still gives it.
+        max_distance_left: share of the distance between the subgroups that the renditions still have; 0 is none.
         max_cycle_error: mean |G(F(x)) - x| on the scale of -1 to 1.
         max_identity_error: mean |F(y) - y| on the same scale.
     """
 
     min_flip_rate: Share | None = None
     min_class_kept: Share | None = None
+    max_distance_left: Error | None = None
     max_cycle_error: Error | None = None
     max_identity_error: Error | None = None
 
@@ -43,6 +45,7 @@ def check_thresholds(directions: Sequence[dict], thresholds: TranslationThreshol
     for measure, bound in (
         ("flip_rate", "min"),
         ("class_kept", "min"),
+        ("distance_left", "max"),
         ("cycle_error", "max"),
         ("identity_error", "max"),
     ):
@@ -73,5 +76,10 @@ def _why_not_measured(direction: dict, measure: str) -> str:
     """Why a measure is None, and what would help."""
     if measure == "class_kept" and direction["count"]:
         return "the class probe gets no validation image of this group right; train the probes longer"
+    if measure == "distance_left" and direction["count"]:
+        return (
+            "fewer than two validation images are of one of its groups, or the subgroup probe sees no difference between "
+            "them; add some to that split"
+        )
     subgroup = direction["target" if measure == "identity_error" else "source"]
     return f"the validation split has no example of group '{direction['class']} / {subgroup}'; add some to that split"

@@ -4,6 +4,10 @@ A translator can fail silently: it may leave the source subgroup's mark in, or t
 direction s → t and each class it is measured how many renditions land in the target subgroup (flip rate), how many keep
 their class, how far an image comes back from where it set out (cycle error), and how far an image moves that is in the
 target subgroup already (identity error).
+
+A probe calls the least trace of a subgroup by its name. So it is measured too how far the renditions of a group, all
+together, still are from real images of the target subgroup (distance left): a faint mark, half of one, or one that is
+always at the same place leaves them apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from model_patching.components.cyclegan_trainer.kernel_distance import kernel_distance
 from model_patching.components.cyclegan_trainer.probes import Probes
 from model_patching.data.arrays import Arrays
 from model_patching.data.dataset import Dataset
@@ -54,6 +59,11 @@ def diagnose(
         - flip_rate: share of the renditions that the probe places in the target subgroup;
         - class_kept: of the `class_count` images the share whose rendition the probe still gives that class;
         - passed: of the same images the share whose rendition keeps its class and is in the target subgroup;
+        - distance_left: the share of the source subgroup's distance from the target subgroup, both of this class, that
+          the renditions still have: 0 for renditions like real images (or a little below by chance), 1 for images left
+          as they are, more for worse. See `distance_left`;
+        - score: how good the renditions are, from 1 down to 0: passed · (1 - distance_left), the distance taken as at
+          least 0 and at most 1, and as 0 where it couldn't be measured;
         - cycle_error: mean |G(F(x)) - x|, where G is the opposite translator, on the scale of -1 to 1;
         - identity_error: mean |F(y) - y| on the same scale, over real images y of the target subgroup.
 
@@ -75,6 +85,10 @@ def diagnose(
             label_after, subgroup_after = probes.classify(to_float(rendition))
             flipped = subgroup_after == target
             kept = (label_after == label)[label_before == label]
+            passed = _mean(kept & flipped[label_before == label])
+            left = distance_left(
+                *(probes.subgroup_features(to_float(group)) for group in (real, rendition, there_already))
+            )
             directions.append(
                 {
                     "label": label,
@@ -86,7 +100,9 @@ def diagnose(
                     "class_count": len(kept),
                     "flip_rate": _mean(flipped),
                     "class_kept": _mean(kept),
-                    "passed": _mean(kept & flipped[label_before == label]),
+                    "passed": passed,
+                    "distance_left": left,
+                    "score": None if passed is None else passed * (1 - min(max(left or 0.0, 0.0), 1.0)),
                     "cycle_error": _distance(cycled, real),
                     "identity_error": _distance(
                         _translate(translator, there_already, batch_size), there_already
@@ -96,13 +112,33 @@ def diagnose(
     return directions
 
 
+def distance_left(source: np.ndarray, renditions: np.ndarray, target: np.ndarray) -> float | None:
+    """The share of the way from the source to the target subgroup that a translator leaves.
+
+    The Kernel Inception Distance of renditions and target over that of source and target.
+
+    Args:
+        source: float [n, d], features of real images of the source subgroup.
+        renditions: float [n, d], likewise of their renditions.
+        target: float [m, d], likewise of real images of the target subgroup.
+
+    Returns:
+        About 0 to 1, or more; None where a sample has fewer than two images, or where the source is no further from
+        the target than images of the same subgroup would be.
+    """
+    whole, left = kernel_distance(source, target), kernel_distance(renditions, target)
+    if whole is None or left is None or whole <= 0:
+        return None
+    return left / whole
+
+
 def score(directions: Sequence[dict]) -> float:
-    """How good a step's translators are, for choosing among steps: the lowest `passed` of the directions and classes.
+    """How good a step's translators are, for choosing among steps: the lowest `score` of the directions and classes.
 
     What couldn't be measured is left out; minus infinity where nothing could.
     """
     return min(
-        (direction["passed"] for direction in directions if direction["passed"] is not None), default=-np.inf
+        (direction["score"] for direction in directions if direction["score"] is not None), default=-np.inf
     )
 
 

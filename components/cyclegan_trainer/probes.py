@@ -43,6 +43,7 @@ class Probes:
         self.subgroup = probe(
             image_shape, dataset.num_subgroups, settings.filters, 2 * seed + 1, "subgroup_probe"
         )
+        self._subgroup_features = keras.Model(self.subgroup.inputs, self.subgroup.layers[-2].output)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -59,6 +60,17 @@ class Probes:
             Labels and subgroups, int64 [n] each.
         """
         return _most_probable(self.label, images), _most_probable(self.subgroup, images)
+
+    def subgroup_features(self, images: np.ndarray | tf.Tensor) -> np.ndarray:
+        """What the probe of the subgroup has found where in each image, before it decides.
+
+        Args:
+            images: float32 [n, H, W, C] in [-1, 1].
+
+        Returns:
+            float32 [n, d].
+        """
+        return _in_batches(self._subgroup_features, images)
 
 
 def probe(
@@ -202,8 +214,13 @@ def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def _most_probable(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.ndarray:
-    """The output with the highest logit for each image, `BATCH` of them at a time; int64 [n]."""
-    found = [np.zeros(0, np.int64)]
+    """The output with the highest logit for each image; int64 [n]."""
+    return np.argmax(_in_batches(network, images), axis=1)
+
+
+def _in_batches(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.ndarray:
+    """The network's output for images, `BATCH` of them at a time; float32 [n, outputs]."""
+    found = [np.zeros((0, network.output_shape[1]), np.float32)]
     for start in range(0, len(images), BATCH):
-        found.append(np.argmax(network(images[start : start + BATCH], training=False), axis=1))
+        found.append(network(images[start : start + BATCH], training=False).numpy())
     return np.concatenate(found)

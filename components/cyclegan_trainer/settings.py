@@ -90,9 +90,8 @@ class CycleGANTrainerSettings(Settings):
         log_every: steps between two points of the training curves.
         diagnose_every: steps between two diagnoses on the validation split, which choose the step that is kept.
         diagnose_images: validation images of each group that a diagnosis translates, at most.
-        diagnose_tolerance: the latest step is kept whose lowest `passed` is at most this below the best so far. A
-            diagnosis on a hundred images can't tell one percent from chance, and later steps draw more lifelike images,
-            which the probes don't see.
+        diagnose_tolerance: the latest step is kept whose lowest score is at most this below the best so far: a
+            diagnosis on a hundred images can't tell one percent from chance. What the score is: `diagnostics.py`.
         patience: diagnoses without one better than the best so far after which the training stops; null never stops.
             Where every image passes none can be better, though the renditions may still become more lifelike.
         sheet_every: steps between two sample sheets.

@@ -30,7 +30,15 @@ from model_patching.data.arrays import Arrays, load_arrays
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import encode_png
 
-WORST = {"flip_rate": min, "class_kept": min, "passed": min, "cycle_error": max, "identity_error": max}
+WORST = {
+    "flip_rate": min,
+    "class_kept": min,
+    "passed": min,
+    "distance_left": max,
+    "score": min,
+    "cycle_error": max,
+    "identity_error": max,
+}
 
 
 def train(
@@ -267,13 +275,13 @@ def train_pair(
                     progress.selected_step = step
                     for copy, variable in zip(selected, kept, strict=True):
                         copy.assign(variable.value)
-                passed = reached if math.isfinite(reached) else None
+                finite = reached if math.isfinite(reached) else None
                 progress.diagnoses.append(
-                    {"pair": list(pair), "step": step, "score": passed, "directions": directions}
+                    {"pair": list(pair), "step": step, "score": finite, "directions": directions}
                 )
                 tracker.log(steps_before + step, _named(title, worst(directions)))
-                if passed is not None:
-                    bar.advance(0, note=f"renditions that pass, at worst: {100 * passed:.0f} %")
+                if finite is not None:
+                    bar.advance(0, note=f"score of the renditions {finite:.2f}")
             if step % settings.sheet_every == 0 or is_last or progress.stopped_early:
                 sheet = draw_sheet(cyclegan.forward, cyclegan.backward, source_sheet, target_sheet)
                 _write_sheet(sheet, checkpoints_dir, pair, step)

@@ -7,7 +7,10 @@ MISSING = "–"
 
 def percent(value: float | None) -> str:
     """0.9638 → "96.4 %"."""
-    return MISSING if value is None else f"{100 * value:.1f} %"
+    if value is None:
+        return MISSING
+    # Adding 0.0 turns -0.0 into 0.0.
+    return f"{round(100 * value, 1) + 0.0:.1f} %".replace("-", "−")
 
 
 def error(value: float | None) -> str:

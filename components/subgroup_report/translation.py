@@ -11,6 +11,7 @@ from model_patching.data.dataset import Dataset
 _WORST = {
     "min_flip_rate": ("flip_rate", min),
     "min_class_kept": ("class_kept", min),
+    "max_distance_left": ("distance_left", max),
     "max_cycle_error": ("cycle_error", max),
     "max_identity_error": ("identity_error", max),
 }
@@ -68,16 +69,20 @@ def build_translation(
 
 
 def worst_direction(directions: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The direction with the lowest share of renditions that pass, the first of equals; None if none was measured."""
-    measured = [row for row in directions if row["passed"] is not None]
-    return min(measured, key=lambda row: row["passed"], default=None)
+    """The direction with the lowest score, the first of equals; None if none was measured."""
+    measured = [row for row in directions if row["score"] is not None]
+    return min(measured, key=lambda row: row["score"], default=None)
 
 
 def in_words(translation: dict[str, Any]) -> str:
-    """One line: "worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (even, zigzag → clean)"."""
+    """One line: "worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (even, …), distance left 3.1 % (…)"."""
     return "worst " + ", ".join(
         f"{name} {percent(translation[bound])}{_where(translation, bound)}"
-        for name, bound in (("flip rate", "min_flip_rate"), ("class kept", "min_class_kept"))
+        for name, bound in (
+            ("flip rate", "min_flip_rate"),
+            ("class kept", "min_class_kept"),
+            ("distance left", "max_distance_left"),
+        )
     )
 
 

@@ -16,6 +16,8 @@ DIRECTION = {
     "flip_rate": 0.99,
     "class_kept": 0.98,
     "passed": 0.97,
+    "distance_left": 0.02,
+    "score": 0.95,
     "cycle_error": 0.02,
     "identity_error": 0.01,
 }
@@ -35,6 +37,7 @@ def test_thresholds_that_are_reached():
     exactly = {
         "min_flip_rate": 0.99,
         "min_class_kept": 0.98,
+        "max_distance_left": 0.02,
         "max_cycle_error": 0.02,
         "max_identity_error": 0.01,
     }
@@ -46,6 +49,7 @@ def test_thresholds_that_are_reached():
     [
         ("min_flip_rate", "flip_rate", 0.98, (0.97, 0.9135)),
         ("min_class_kept", "class_kept", 0.97, (0.98, 0.9135)),
+        ("max_distance_left", "distance_left", 0.05, (-0.01, 0.07)),
         ("max_cycle_error", "cycle_error", 0.05, (0.06, 0.07)),
         ("max_identity_error", "identity_error", 0.05, (0.01, 0.07)),
     ],
@@ -72,6 +76,11 @@ def test_a_threshold_on_what_was_not_measured_is_refused():
     assert refusal([OTHER | {"class_kept": None}], min_class_kept=0.5) == (
         "translation.min_class_kept can't be checked for zigzag → clean of class 'odd': the class probe gets no "
         "validation image of this group right; train the probes longer, or set translation.min_class_kept to null"
+    )
+    assert refusal([OTHER | {"distance_left": None}], max_distance_left=0.5) == (
+        "translation.max_distance_left can't be checked for zigzag → clean of class 'odd': fewer than two validation "
+        "images are of one of its groups, or the subgroup probe sees no difference between them; add some to that "
+        "split, or set translation.max_distance_left to null"
     )
     # Without a threshold on it, it may be missing.
     check_thresholds([DIRECTION, empty], TranslationThresholds(max_identity_error=0.5))

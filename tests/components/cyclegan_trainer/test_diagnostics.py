@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from model_patching.components.cyclegan_trainer.diagnostics import (
     diagnose,
+    distance_left,
     score,
 )
 from model_patching.components.cyclegan_trainer.probes import Probes, train_probes
@@ -48,6 +49,9 @@ class Judge:
         label = np.rint(levels[:, LABEL] / 100).astype(int)
         wrong = np.isin(np.rint(levels[:, CONTENT]), self.confusing)
         return np.where(wrong, label + 1, label), np.rint(levels[:, SUBGROUP] / 100).astype(int)
+
+    def subgroup_features(self, images):
+        return grey(images)[:, [SUBGROUP]] / 100
 
 
 def paints(pixel, level, only=lambda content: content >= 0):
@@ -97,6 +101,8 @@ def test_translators_that_do_nothing(make_dataset):
         "flip_rate": 0.0,
         "class_kept": 1.0,
         "passed": 0.0,
+        "distance_left": 1.0,
+        "score": 0.0,
         "cycle_error": 0.0,
         "identity_error": 0.0,
     }
@@ -108,6 +114,8 @@ def test_translators_that_do_nothing(make_dataset):
     ]
     assert {(d["flip_rate"], d["class_kept"]) for d in directions} == {(0.0, 1.0)}
     assert {type(value) for value in list(directions[0].values())[7:]} == {float}
+    # One image of class 1 alone is in subgroup 0, so that there its distance can't be measured.
+    assert [d["distance_left"] for d in directions] == [1.0, None, 1.0, None]
 
 
 def test_perfect_translators_between_three_subgroups(make_dataset):
@@ -116,6 +124,7 @@ def test_perfect_translators_between_three_subgroups(make_dataset):
     assert len(directions) == 12
     for direction in directions:
         assert direction["flip_rate"] == direction["class_kept"] == direction["passed"] == 1.0
+        assert direction["score"] == 1.0
         assert direction["cycle_error"] == direction["identity_error"] == 0.0
     assert [d["source"] + d["target"] for d in directions[::2]] == [
         "s0s1",
@@ -154,6 +163,29 @@ def test_shares_by_hand(make_dataset):
     assert (of_class_0["flip_rate"], of_class_0["class_kept"], of_class_0["passed"]) == (6 / 8, 4 / 8, 3 / 8)
     # Class 1 painted as class 1 is kept.
     assert (of_class_1["flip_rate"], of_class_1["class_kept"], of_class_1["passed"]) == (1 / 2, 1.0, 1 / 2)
+
+
+def test_the_distance_left_by_hand(make_dataset):
+    # Features 0 and 1, then three renditions at 1, 1 and 0: k(1, 1) = 8, k(0, ·) = 1. The whole way is 1 + 8 - 2 = 7;
+    # left are (8 + 1 + 1) / 3 + 8 - 2 * (8 + 8 + 1) / 3 = 0.
+    half = paints(SUBGROUP, 100, only=lambda content: content <= 2)
+    there, *_ = measure(make_dataset, {(0, 1): half, (1, 0): identity}, [[[1, 2, 3], [4, 5]], [[6, 7], [8, 9]]])
+    assert there["distance_left"] == pytest.approx(0)
+    # All at one half: k(½, ½) = 1.25³, k(½, 1) = 1.5³: 1.25³ + 8 - 2 * 1.5³ of 7.
+    faint = paints(SUBGROUP, 50)
+    there, *_ = measure(make_dataset, {(0, 1): faint, (1, 0): identity}, [[[1, 2, 3], [4, 5]], [[6, 7], [8, 9]]])
+    assert there["distance_left"] == pytest.approx((1.25**3 + 8 - 2 * 1.5**3) / 7, rel=1e-5)
+    assert there["score"] == pytest.approx(there["passed"] * (1 - there["distance_left"]))
+
+
+def test_renditions_always_at_the_same_place_are_far_from_real_ones():
+    random = np.random.default_rng(1)
+    places = np.eye(10)
+    source, real = np.zeros((200, 10)), places[random.integers(10, size=200)]
+    assert distance_left(source, places[random.integers(10, size=200)], real) == pytest.approx(0, abs=0.05)
+    assert distance_left(source, places[np.full(200, 3)], real) > 1
+    assert distance_left(source, source, real) == 1
+    assert distance_left(source, source, source) is None
 
 
 def test_where_the_probe_errs_the_class_does_not_count(make_dataset):
@@ -210,8 +242,8 @@ def test_a_group_without_images_and_a_model_of_one_class(make_dataset):
     there, back = measure(make_dataset, perfect(), contents, labels=[1])
     assert (there["class"], there["pair"], there["count"], there["passed"]) == ("c1", [0, 1], 2, 1.0)
     assert there["cycle_error"] == 0.0 and there["identity_error"] is None
-    measures = ("flip_rate", "class_kept", "passed", "cycle_error")
-    assert back["count"] == 0 and [back[measure] for measure in measures] == [None] * 4
+    measures = ("flip_rate", "class_kept", "passed", "distance_left", "score", "cycle_error")
+    assert back["count"] == 0 and [back[measure] for measure in measures] == [None] * 6
     assert back["identity_error"] == 0.0
 
 
@@ -225,20 +257,22 @@ DIRECTION = {
     "flip_rate": 0.99,
     "class_kept": 0.98,
     "passed": 0.97,
+    "distance_left": 0.02,
+    "score": 0.95,
     "cycle_error": 0.02,
     "identity_error": 0.01,
 }
 OTHER = DIRECTION | {"label": 1, "class": "odd", "source": "zigzag", "target": "clean", "pair": [1, 0]}
 
 
-def test_the_lowest_share_that_passed_is_the_score():
-    assert score([DIRECTION, OTHER | {"passed": 0.9}]) == 0.9
-    assert score([DIRECTION | {"passed": 0.89}, OTHER]) == 0.89
+def test_the_lowest_score_of_a_direction_counts():
+    assert score([DIRECTION, OTHER | {"score": 0.9}]) == 0.9
+    assert score([DIRECTION | {"score": 0.89}, OTHER]) == 0.89
 
 
 def test_what_was_not_measured_is_left_out_of_the_score():
-    unmeasured = OTHER | {"passed": None, "cycle_error": None}
-    assert score([DIRECTION, unmeasured]) == 0.97
+    unmeasured = OTHER | {"score": None, "cycle_error": None}
+    assert score([DIRECTION, unmeasured]) == 0.95
     assert score([unmeasured]) == -np.inf
 
 

@@ -28,7 +28,7 @@ SETTINGS = {
     "probe": ProbeSettings(filters=(4,), steps=20, batch_size=4),
 }
 LOSSES = {"generator", "adversarial", "cycle", "identity", "discriminator"}
-FIGURES = {"flip_rate", "class_kept", "passed", "cycle_error", "identity_error"}
+FIGURES = {"flip_rate", "class_kept", "passed", "distance_left", "score", "cycle_error", "identity_error"}
 
 
 @pytest.fixture

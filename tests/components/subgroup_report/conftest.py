@@ -75,6 +75,8 @@ def translator_training(dataset):
                 "flip_rate": flip_rate,
                 "class_kept": flip_rate - 0.005,
                 "passed": flip_rate - 0.01,
+                "distance_left": 0.03 + 0.001 * target,
+                "score": (flip_rate - 0.01) * (0.97 - 0.001 * target),
                 "cycle_error": 0.02 + 0.001 * source,
                 "identity_error": 0.01 + 0.001 * target,
             }
@@ -83,7 +85,7 @@ def translator_training(dataset):
         for pair in pairs:
             for step, loss in ((250, 0.3), (500, 0), (750, 0.05)):
                 directions = [direction(s, t, y, loss) for s, t in (pair, pair[::-1]) for y in labels]
-                score = min(row["passed"] for row in directions)
+                score = min(row["score"] for row in directions)
                 diagnoses.append({"pair": list(pair), "step": step, "score": score, "directions": directions})
         return {
             "method": "cyclegan",

@@ -112,13 +112,13 @@ def test_translation_rows_are_the_summarys(html):
     found = [row for row in rows if row and "→" in row[0]]
     probe = {"clean": "99.8 %", "zigzag": "99.7 %"}  # on real images of the target subgroup
     assert found == [
-        ["clean → zigzag", "even", "98.0 %", "97.5 %", "97.0 %", "0.020", "0.011",
+        ["clean → zigzag", "even", "98.0 %", "97.5 %", "97.0 %", "3.1 %", "0.020", "0.011",
          "1,000", "900", probe["zigzag"], "97.0 %"],
-        ["clean → zigzag", "odd", "88.0 %", "87.5 %", "87.0 %", "0.020", "0.011",
+        ["clean → zigzag", "odd", "88.0 %", "87.5 %", "87.0 %", "3.1 %", "0.020", "0.011",
          "1,001", "901", probe["zigzag"], "96.0 %"],
-        ["zigzag → clean", "even", "97.0 %", "96.5 %", "96.0 %", "0.021", "0.010",
+        ["zigzag → clean", "even", "97.0 %", "96.5 %", "96.0 %", "3.0 %", "0.021", "0.010",
          "1,000", "900", probe["clean"], "97.0 %"],
-        ["zigzag → clean", "odd (worst)", "87.0 %", "86.5 %", "86.0 %", "0.021", "0.010",
+        ["zigzag → clean", "odd (worst)", "87.0 %", "86.5 %", "86.0 %", "3.0 %", "0.021", "0.010",
          "1,001", "901", probe["clean"], "96.0 %"],
     ]  # fmt: skip
     assert ["asked for", "", "≥ 50.0 %", "", "", "≤ 0.100", "", "", "", "", ""] in rows
@@ -158,14 +158,22 @@ def test_sheets_of_every_model_and_pair(summarize, training, translators, three_
 
 def test_translations_that_could_not_be_measured(summarize, training, translators, dataset):
     trainings, _ = translators([None], dataset)
-    measures = ("flip_rate", "class_kept", "passed", "cycle_error", "identity_error")
+    measures = (
+        "flip_rate",
+        "class_kept",
+        "passed",
+        "distance_left",
+        "score",
+        "cycle_error",
+        "identity_error",
+    )
     for diagnosis in trainings[0]["diagnoses"]:
         for row in diagnosis["directions"]:
             row.update(dict.fromkeys(measures), count=0, class_count=0)
     html = render(summarize(translator_trainings=trainings), training(), None, trainings)
     rows = [row for row in _Page(html).rows if row and "→" in row[0]]
-    assert rows[0] == ["clean → zigzag", "even", *"–––––", "0", "0", "99.7 %", "97.0 %"]
-    assert "Worst flip rate –, class kept –." in html
+    assert rows[0] == ["clean → zigzag", "even", *"––––––", "0", "0", "99.7 %", "97.0 %"]
+    assert "Worst flip rate –, class kept –, distance left –." in html
 
 
 def test_loads_nothing(html):

@@ -27,6 +27,7 @@ def test_one_model_for_all_classes(dataset, translator_training, summarize):
     assert list(translation) == [
         "min_flip_rate",
         "min_class_kept",
+        "max_distance_left",
         "max_cycle_error",
         "max_identity_error",
         "directions",
@@ -37,6 +38,7 @@ def test_one_model_for_all_classes(dataset, translator_training, summarize):
     # The worst flip rate is zigzag → clean of class odd: 0.99 − 0.01 · 2 − 0.1.
     assert translation["min_flip_rate"] == pytest.approx(0.87)
     assert translation["min_class_kept"] == pytest.approx(0.865)
+    assert translation["max_distance_left"] == pytest.approx(0.031)
     assert translation["max_cycle_error"] == pytest.approx(0.021)
     assert translation["max_identity_error"] == pytest.approx(0.011)
     assert [(row["source"], row["class"]) for row in translation["directions"]] == [
@@ -55,6 +57,7 @@ def test_one_model_for_all_classes(dataset, translator_training, summarize):
     assert translation["thresholds"] == {
         "min_flip_rate": None,
         "min_class_kept": 0.5,
+        "max_distance_left": None,
         "max_cycle_error": None,
         "max_identity_error": None,
     }
@@ -82,7 +85,15 @@ def test_a_model_for_each_class_and_three_subgroups(three_subgroups, translator_
 
 def test_what_could_not_be_measured_is_left_out(dataset, translator_training):
     training = translator_training()
-    measures = ("flip_rate", "class_kept", "passed", "cycle_error", "identity_error")
+    measures = (
+        "flip_rate",
+        "class_kept",
+        "passed",
+        "distance_left",
+        "score",
+        "cycle_error",
+        "identity_error",
+    )
     *others, last = training["diagnoses"][1]["directions"]
     last.update(dict.fromkeys(measures), count=0)
     translation = build_translation([training], NOTHING_ASKED, dataset)
@@ -93,12 +104,12 @@ def test_what_could_not_be_measured_is_left_out(dataset, translator_training):
     translation = build_translation([training], NOTHING_ASKED, dataset)
     assert translation["min_flip_rate"] is translation["max_cycle_error"] is None
     assert worst_direction(translation["directions"]) is None
-    assert in_words(translation) == "worst flip rate –, class kept –"
+    assert in_words(translation) == "worst flip rate –, class kept –, distance left –"
 
 
-def test_the_worst_direction_is_that_whose_renditions_pass_least(dataset, translator_training):
+def test_the_worst_direction_is_that_with_the_lowest_score(dataset, translator_training):
     directions = translator_training()["diagnoses"][1]["directions"]
-    directions[0]["passed"] = 0.1
+    directions[0]["score"] = 0.1
     assert worst_direction(directions) is directions[0]
 
 
@@ -107,7 +118,8 @@ def test_in_words(dataset, translator_training):
     training["diagnoses"][1]["directions"][0]["class_kept"] = 0.5
     translation = build_translation([training], NOTHING_ASKED, dataset)
     assert in_words(translation) == (
-        "worst flip rate 87.0 % (odd, zigzag → clean), class kept 50.0 % (even, clean → zigzag)"
+        "worst flip rate 87.0 % (odd, zigzag → clean), class kept 50.0 % (even, clean → zigzag), "
+        "distance left 3.1 % (even, clean → zigzag)"
     )
 
 
