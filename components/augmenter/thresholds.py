@@ -78,8 +78,8 @@ def _why_not_measured(direction: dict, measure: str) -> str:
         return "the class probe gets no validation image of this group right; train the probes longer"
     if measure == "distance_left" and direction["count"]:
         return (
-            "fewer than two validation images are of one of its groups, or the subgroup probe sees no difference between "
-            "them; add some to that split"
+            "fewer than two validation images are of one of its groups, or the subgroup probe sees no difference "
+            "between them; add some to that split"
         )
     subgroup = direction["target" if measure == "identity_error" else "source"]
     return f"the validation split has no example of group '{direction['class']} / {subgroup}'; add some to that split"

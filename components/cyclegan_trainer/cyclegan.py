@@ -1,5 +1,7 @@
 """CycleGAN (Zhu et al. 2017, arXiv:1703.10593): two translators that undo each other, learned without pairs."""
 
+from functools import partial
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +9,7 @@ from model_patching.components.cyclegan_trainer.adam import Adam
 from model_patching.components.cyclegan_trainer.discriminator import discriminator
 from model_patching.components.cyclegan_trainer.generator import generator
 from model_patching.components.cyclegan_trainer.gradient_penalty import gradient_penalty
+from model_patching.components.cyclegan_trainer.image_augmentation import augment
 from model_patching.components.cyclegan_trainer.learning_rate import learning_rate
 from model_patching.components.cyclegan_trainer.losses import (
     cycle_loss,
@@ -85,27 +88,30 @@ class CycleGAN:
         Args:
             source: float32 [n, H, W, C] in [-1, 1], images of the source subgroup; n is the settings' `batch_size`.
             target: float32 [n, H, W, C] in [-1, 1], images of the target subgroup.
-            seed: int32 [2], for the replay buffers and the gradient penalty.
+            seed: int32 [2], for the replay buffers, the discriminators' augmentation and the gradient penalty.
 
         Returns:
             The losses before the step, each float32 [] and the sum over both directions: generator (the total),
             adversarial, cycle, identity (unless its scale is 0: then it isn't computed), discriminator (the total)
             and, if there is one, gradient_penalty.
         """
-        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
-        fake_source, fake_target, losses = self._step_generators(source, target)
+        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 8))
+        fake_source, fake_target, losses = self._step_generators(source, target, seeds[:2])
         losses |= self._step_discriminators(
             source,
             target,
-            self.source_replay.query(fake_source, seeds[0]),
-            self.target_replay.query(fake_target, seeds[1]),
-            seeds[2:],
+            self.source_replay.query(fake_source, seeds[2]),
+            self.target_replay.query(fake_target, seeds[3]),
+            seeds[4:],
         )
         return losses
 
-    def _step_generators(self, source: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, dict]:
+    def _step_generators(
+        self, source: tf.Tensor, target: tf.Tensor, seeds: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, dict]:
         """Moves the generators; returns what they made of `target` and of `source` before, and their losses."""
         settings = self.settings
+        augmentation = settings.discriminator_augmentation
         losses = {}
         with tf.GradientTape() as tape:
             if settings.identity_loss_scale > 0:
@@ -116,12 +122,13 @@ class CycleGAN:
                 fake_target = self.forward(source, training=True)
                 fake_source = self.backward(target, training=True)
 
-            losses["adversarial"] = generator_loss(
-                settings.gan_loss, self.target_discriminator(fake_target, training=True)
-            )
-            losses["adversarial"] += generator_loss(
-                settings.gan_loss, self.source_discriminator(fake_source, training=True)
-            )
+            losses["adversarial"] = 0.0
+            for network, fake, augment_seed in (
+                (self.source_discriminator, fake_source, seeds[0]),
+                (self.target_discriminator, fake_target, seeds[1]),
+            ):
+                logits = network(augment(fake, augmentation, augment_seed), training=True)
+                losses["adversarial"] += generator_loss(settings.gan_loss, logits)
             losses["cycle"] = cycle_loss(source, self.backward(fake_target, training=True))
             losses["generator"] = losses["adversarial"] + settings.cycle_loss_scale * losses["cycle"]
             if not settings.source_cycle_loss_only:
@@ -140,34 +147,27 @@ class CycleGAN:
         target: tf.Tensor,
         fake_source: tf.Tensor,
         fake_target: tf.Tensor,
-        penalty_seeds: list[tf.Tensor],
+        seeds: list[tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         """Moves the discriminators on real and translated images; returns their losses."""
         settings = self.settings
+        augmentation = settings.discriminator_augmentation
         losses = {"discriminator": 0.0}
+        if settings.gradient_penalty != "none":
+            losses["gradient_penalty"] = 0.0
         with tf.GradientTape() as tape:
-            for network, real, fake in (
-                (self.source_discriminator, source, fake_source),
-                (self.target_discriminator, target, fake_target),
+            for network, real, fake, augment_seed, penalty_seed in (
+                (self.source_discriminator, source, fake_source, seeds[0], seeds[1]),
+                (self.target_discriminator, target, fake_target, seeds[2], seeds[3]),
             ):
+                real, fake = tf.split(augment(tf.concat([real, fake], 0), augmentation, augment_seed), 2)
                 real_logits, fake_logits = _call_on_both(network, real, fake)
                 losses["discriminator"] += discriminator_loss(settings.gan_loss, real_logits, fake_logits)
-
+                if settings.gradient_penalty != "none":
+                    losses["gradient_penalty"] += gradient_penalty(
+                        settings.gradient_penalty, partial(network, training=True), real, fake, penalty_seed
+                    )
             if settings.gradient_penalty != "none":
-                losses["gradient_penalty"] = gradient_penalty(
-                    settings.gradient_penalty,
-                    lambda images: self.source_discriminator(images, training=True),
-                    source,
-                    fake_source,
-                    penalty_seeds[0],
-                )
-                losses["gradient_penalty"] += gradient_penalty(
-                    settings.gradient_penalty,
-                    lambda images: self.target_discriminator(images, training=True),
-                    target,
-                    fake_target,
-                    penalty_seeds[1],
-                )
                 losses["discriminator"] += settings.gradient_penalty_scale * losses["gradient_penalty"]
         gradients = tape.gradient(losses["discriminator"], self.discriminator_variables)
         self.discriminator_optimizer.apply_gradients(

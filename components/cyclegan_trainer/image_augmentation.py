@@ -1,4 +1,4 @@
-"""Random changes of the training images."""
+"""Random changes of images."""
 
 import math
 
@@ -12,7 +12,8 @@ def augment(images: tf.Tensor, augmentation: ImageAugmentation, seed: tf.Tensor)
     """Turns, moves, mirrors and crops each image, in this order and by its own draws.
 
     The changes are composed into one, so that an image is interpolated (bilinearly) only once. What comes in from
-    outside is black. TensorFlow can't compile this with XLA.
+    outside is black. TensorFlow can't compile this with XLA. The gradient is moved back by the opposite change: that is
+    exact for moves and mirrors, near it for turns; for crops it has the right direction but isn't made larger.
 
     Args:
         images: float32 [n, H, W, C] in [-1, 1].

@@ -59,6 +59,10 @@ class CycleGANTrainerSettings(Settings):
             steps for its own number of images. Null takes `steps`.
         batch_size: images of each subgroup a step, drawn evenly over the classes.
         augmentation: random changes of the training images.
+        discriminator_augmentation: random changes of real and translated images alike, each time a discriminator sees
+            them (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738).
+            They keep it from knowing a rare group's few images by heart, and don't show in the translations. One
+            that moves the subgroup's mark out of sight makes an image without it look real.
         generator_filters: channels of each down-sampling convolution of the generators; the ups mirror them. Null takes
             the published ones: 5 downs up to 32 pixels, 7 up to 128, 8 up to 256.
         discriminator_filters: channels of the discriminators' convolutions; all but the last halve the resolution. Null
@@ -104,6 +108,7 @@ class CycleGANTrainerSettings(Settings):
     epochs: Count | None = None
     batch_size: Count = 24
     augmentation: ImageAugmentation = ImageAugmentation()
+    discriminator_augmentation: ImageAugmentation = ImageAugmentation()
     generator_filters: Filters | None = None
     discriminator_filters: Filters | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -144,6 +149,10 @@ class CycleGANTrainerSettings(Settings):
             )
         if self.translate_with == "moving_averages" and self.norm != "batchnorm":
             raise ValueError("translate_with: moving_averages needs norm: batchnorm")
+        if self.jit_compile and self.discriminator_augmentation != ImageAugmentation():
+            raise ValueError(
+                "jit_compile and discriminator_augmentation exclude each other: XLA can't turn or move images"
+            )
         default = type(self).model_fields
         if self.epochs is not None and self.steps != default["steps"].default:
             raise ValueError("steps and epochs exclude each other")

@@ -75,7 +75,7 @@ def worst_direction(directions: Sequence[dict[str, Any]]) -> dict[str, Any] | No
 
 
 def in_words(translation: dict[str, Any]) -> str:
-    """One line: "worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (even, …), distance left 3.1 % (…)"."""
+    """One line: "worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (…), distance left 3.1 % (…)"."""
     return "worst " + ", ".join(
         f"{name} {percent(translation[bound])}{_where(translation, bound)}"
         for name, bound in (

@@ -169,11 +169,15 @@ def test_the_distance_left_by_hand(make_dataset):
     # Features 0 and 1, then three renditions at 1, 1 and 0: k(1, 1) = 8, k(0, ·) = 1. The whole way is 1 + 8 - 2 = 7;
     # left are (8 + 1 + 1) / 3 + 8 - 2 * (8 + 8 + 1) / 3 = 0.
     half = paints(SUBGROUP, 100, only=lambda content: content <= 2)
-    there, *_ = measure(make_dataset, {(0, 1): half, (1, 0): identity}, [[[1, 2, 3], [4, 5]], [[6, 7], [8, 9]]])
+    there, *_ = measure(
+        make_dataset, {(0, 1): half, (1, 0): identity}, [[[1, 2, 3], [4, 5]], [[6, 7], [8, 9]]]
+    )
     assert there["distance_left"] == pytest.approx(0)
     # All at one half: k(½, ½) = 1.25³, k(½, 1) = 1.5³: 1.25³ + 8 - 2 * 1.5³ of 7.
     faint = paints(SUBGROUP, 50)
-    there, *_ = measure(make_dataset, {(0, 1): faint, (1, 0): identity}, [[[1, 2, 3], [4, 5]], [[6, 7], [8, 9]]])
+    there, *_ = measure(
+        make_dataset, {(0, 1): faint, (1, 0): identity}, [[[1, 2, 3], [4, 5]], [[6, 7], [8, 9]]]
+    )
     assert there["distance_left"] == pytest.approx((1.25**3 + 8 - 2 * 1.5**3) / 7, rel=1e-5)
     assert there["score"] == pytest.approx(there["passed"] * (1 - there["distance_left"]))
 

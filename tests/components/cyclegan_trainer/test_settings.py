@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
+from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings, ImageAugmentation
 
 
 def test_round_trip():
@@ -45,6 +45,10 @@ def test_bad_values(text):
             "target_cycle_loss_scale and source_cycle_loss_only exclude each other",
         ),
         ({"schedule": "constant", "decay_from": 0.3}, "decay_from needs schedule: linear"),
+        (
+            {"jit_compile": True, "discriminator_augmentation": ImageAugmentation(rotation=1.0)},
+            "jit_compile and discriminator_augmentation exclude each other",
+        ),
     ],
 )
 def test_nothing_is_accepted_and_ignored(changes, message):

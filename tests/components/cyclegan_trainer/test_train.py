@@ -242,6 +242,7 @@ EVERYTHING_RANDOM = {
     "dropout": 0.5,
     "gradient_penalty": "dragan",
     "augmentation": ImageAugmentation(rotation=10.0, pad_and_crop=1, flip_left_right=0.5, crop=0.1),
+    "discriminator_augmentation": ImageAugmentation(rotation=10.0, flip_left_right=0.5),
     "steps": 9,
     "log_every": 1,
     "diagnose_every": 3,

@@ -121,7 +121,7 @@ def test_translation_rows_are_the_summarys(html):
         ["zigzag → clean", "odd (worst)", "87.0 %", "86.5 %", "86.0 %", "3.0 %", "0.021", "0.010",
          "1,001", "901", probe["clean"], "96.0 %"],
     ]  # fmt: skip
-    assert ["asked for", "", "≥ 50.0 %", "", "", "≤ 0.100", "", "", "", "", ""] in rows
+    assert ["asked for", "", "≥ 50.0 %", "", "", "", "≤ 0.100", "", "", "", "", ""] in rows
     assert "No thresholds are set" not in html
     assert "kept was the latest step where the worst of these shares" in " ".join(html.split())
     assert "Worst flip rate 87.0 % (odd, zigzag → clean), class kept 86.5 % (odd, zigzag → clean)." in html
