@@ -123,8 +123,8 @@ def test_translation_rows_are_the_summarys(html):
     ]  # fmt: skip
     assert ["asked for", "", "≥ 50.0 %", "", "", "", "≤ 0.100", "", "", "", "", ""] in rows
     assert "No thresholds are set" not in html
-    assert "kept was the latest step where the worst of these shares" in " ".join(html.split())
-    assert "Worst flip rate 87.0 % (odd, zigzag → clean), class kept 86.5 % (odd, zigzag → clean)." in html
+    assert "Kept was the latest step where the worst of “both”" in " ".join(html.split())
+    assert "Worst flip rate 87.0 % (odd, zigzag → clean), class kept 86.5 % (odd, zigzag → clean), " in html
     assert re.search(r"clean ↔ zigzag:\s+step 500 of 750 was kept; the training stopped early\.", html)
 
 
