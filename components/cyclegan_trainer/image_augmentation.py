@@ -23,11 +23,11 @@ def augment(images: tf.Tensor, augmentation: ImageAugmentation, seed: tf.Tensor)
     Returns:
         float32 [n, H, W, C] in [-1, 1].
     """
-    if augmentation == ImageAugmentation():
+    if not augmentation.changes:
         return images
     height, width = images.shape[1:3]
     count = tf.shape(images)[0]
-    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 6))
 
     degrees = tf.random.stateless_uniform([count], seeds[0], -augmentation.rotation, augmentation.rotation)
     most = augmentation.pad_and_crop
@@ -50,7 +50,9 @@ def augment(images: tf.Tensor, augmentation: ImageAugmentation, seed: tf.Tensor)
     start = cut_at_start * tf.constant([width - 1.0, height - 1.0])
     crop = _matrices((left[:, 0], zero, start[:, 0]), (zero, left[:, 1], start[:, 1]))
 
-    transform = tf.reshape(turn @ move @ mirror @ crop, [count, 9])[:, :8]
+    chosen = tf.random.stateless_uniform([count], seeds[5]) < augmentation.probability
+    transform = tf.where(chosen[:, None, None], turn @ move @ mirror @ crop, tf.eye(3))
+    transform = tf.reshape(transform, [count, 9])[:, :8]
     return keras.ops.image.affine_transform(
         images, transform, interpolation="bilinear", fill_mode="constant", fill_value=-1.0
     )

@@ -15,19 +15,32 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class ImageAugmentation(Settings):
-    """Random changes of the training images, each drawn anew for every image; none of them by default.
+    """Random changes of images, each drawn anew for every image; none of them by default.
 
     Attributes:
+        probability: of an image to be changed at all.
         rotation: degrees, at most, to either side.
         pad_and_crop: pixels, at most, by which an image moves along each axis; what comes in is black.
         flip_left_right: probability of a mirror image.
         crop: share of the width or height, at most, that is cut off at each side; the rest is enlarged again.
     """
 
+    probability: Share = 1.0
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     pad_and_crop: Annotated[int, Field(ge=0)] = 0
     flip_left_right: Share = 0.0
     crop: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+    @model_validator(mode="after")
+    def _probability_is_of_something(self) -> "ImageAugmentation":
+        if self.probability != 1 and not self.changes:
+            raise ValueError("probability needs a change: rotation, pad_and_crop, flip_left_right or crop")
+        return self
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to be changed."""
+        return any((self.rotation, self.pad_and_crop, self.flip_left_right, self.crop))
 
 
 class ProbeSettings(Settings):
@@ -61,8 +74,9 @@ class CycleGANTrainerSettings(Settings):
         augmentation: random changes of the training images.
         discriminator_augmentation: random changes of real and translated images alike, each time a discriminator sees
             them (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738).
-            They keep it from knowing a rare group's few images by heart, and don't show in the translations. One
-            that moves the subgroup's mark out of sight makes an image without it look real.
+            They keep it from knowing a rare group's few images by heart, and don't show in the translations: less so
+            with a probability below 1 (Karras et al. 2020, arXiv:2006.06676, section 2). Changes that move a
+            subgroup's mark out of sight make an image without it look real, and turned images hide what is small.
         generator_filters: channels of each down-sampling convolution of the generators; the ups mirror them. Null takes
             the published ones: 5 downs up to 32 pixels, 7 up to 128, 8 up to 256.
         discriminator_filters: channels of the discriminators' convolutions; all but the last halve the resolution. Null
@@ -149,7 +163,7 @@ class CycleGANTrainerSettings(Settings):
             )
         if self.translate_with == "moving_averages" and self.norm != "batchnorm":
             raise ValueError("translate_with: moving_averages needs norm: batchnorm")
-        if self.jit_compile and self.discriminator_augmentation != ImageAugmentation():
+        if self.jit_compile and self.discriminator_augmentation.changes:
             raise ValueError(
                 "jit_compile and discriminator_augmentation exclude each other: XLA can't turn or move images"
             )

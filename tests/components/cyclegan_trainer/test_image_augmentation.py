@@ -34,6 +34,15 @@ def test_mirror():
     assert mirrored.mean() == pytest.approx(0.3, abs=0.09)  # four standard deviations
 
 
+def test_with_a_probability_the_others_stay_exactly_as_they_are():
+    images = noise(400)
+    found = augment(images, ALL.model_copy(update={"probability": 0.7}), SEED).numpy()
+    same = np.array([np.array_equal(a, b) for a, b in zip(found, images, strict=True)])
+    assert same.mean() == pytest.approx(0.3, abs=0.09)  # four standard deviations
+    # A change is the same with any probability.
+    assert np.array_equal(found[~same], augment(images, ALL, SEED).numpy()[~same])
+
+
 def test_pad_and_crop():
     images = noise(300)
     found = augment(images, ImageAugmentation(pad_and_crop=2), SEED).numpy()

@@ -20,6 +20,7 @@ def test_round_trip():
         '{"take": 0}',
         '{"take": "all"}',
         '{"augmentation": {"crop": 0.5}}',
+        '{"discriminator_augmentation": {"probability": 0.5}}',
         '{"decay_from": 1}',
         '{"cycle_loss_scale": -1}',
         '{"epochs": 0}',
