@@ -123,7 +123,7 @@ def test_translation_rows_are_the_summarys(html):
     ]  # fmt: skip
     assert ["asked for", "", "≥ 50.0 %", "", "", "", "≤ 0.100", "", "", "", "", ""] in rows
     assert "No thresholds are set" not in html
-    assert "Kept was the latest step where the worst of “both”" in " ".join(html.split())
+    assert "kept was the latest step whose lowest score was the highest" in " ".join(html.split())
     assert "Worst flip rate 87.0 % (odd, zigzag → clean), class kept 86.5 % (odd, zigzag → clean), " in html
     assert re.search(r"clean ↔ zigzag:\s+step 500 of 750 was kept; the training stopped early\.", html)
 
