@@ -19,7 +19,7 @@ class TranslationThresholds(Settings):
     Attributes:
         min_flip_rate: share of the renditions that the probe places in the target subgroup.
         min_class_kept: of the images whose class the probe gets right, the share whose rendition it still gives it.
-        max_distance_left: share of the distance between the subgroups that the renditions still have; 0 is none.
+        max_distance_left: share of the squared distance between the subgroups that the renditions still have.
         max_cycle_error: mean |G(F(x)) - x| on the scale of -1 to 1.
         max_identity_error: mean |F(y) - y| on the same scale.
     """
@@ -79,7 +79,7 @@ def _why_not_measured(direction: dict, measure: str) -> str:
     if measure == "distance_left" and direction["count"]:
         return (
             "fewer than two validation images are of one of its groups, or the subgroup probe sees no difference "
-            "between them; add some to that split"
+            "between them; add validation images, train the probes longer"
         )
     subgroup = direction["target" if measure == "identity_error" else "source"]
     return f"the validation split has no example of group '{direction['class']} / {subgroup}'; add some to that split"

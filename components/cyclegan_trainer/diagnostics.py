@@ -59,9 +59,9 @@ def diagnose(
         - flip_rate: share of the renditions that the probe places in the target subgroup;
         - class_kept: of the `class_count` images the share whose rendition the probe still gives that class;
         - passed: of the same images the share whose rendition keeps its class and is in the target subgroup;
-        - distance_left: the share of the source subgroup's distance from the target subgroup, both of this class, that
-          the renditions still have: 0 for renditions like real images (or a little below by chance), 1 for images left
-          as they are, more for worse. See `distance_left`;
+        - distance_left: the share of the source subgroup's squared distance from the target subgroup, both of this
+          class, that the renditions still have: 0 for renditions like real images (or a little below by chance), 1 for
+          images left as they are, more for worse. See `distance_left`;
         - score: how good the renditions are, from 1 down to 0: passed · (1 - distance_left), the distance taken as at
           least 0 and at most 1, and as 0 where it couldn't be measured;
         - cycle_error: mean |G(F(x)) - x|, where G is the opposite translator, on the scale of -1 to 1;
@@ -113,9 +113,10 @@ def diagnose(
 
 
 def distance_left(source: np.ndarray, renditions: np.ndarray, target: np.ndarray) -> float | None:
-    """The share of the way from the source to the target subgroup that a translator leaves.
+    """The share of the squared distance between source and target subgroup that a translator leaves.
 
-    The Kernel Inception Distance of renditions and target over that of source and target.
+    The Kernel Inception Distance of renditions and target over that of source and target. These are squares: where a
+    share f of the images is left as it is and the others become like real ones, f² is left.
 
     Args:
         source: float [n, d], features of real images of the source subgroup.
@@ -123,8 +124,8 @@ def distance_left(source: np.ndarray, renditions: np.ndarray, target: np.ndarray
         target: float [m, d], likewise of real images of the target subgroup.
 
     Returns:
-        About 0 to 1, or more; None where a sample has fewer than two images, or where the source is no further from
-        the target than images of the same subgroup would be.
+        About 0 to 1, or more; None where a sample has fewer than two images, or where the probe sees source and target
+        no further apart than images of the same subgroup. Where it hardly sees a difference the ratio says little.
     """
     whole, left = kernel_distance(source, target), kernel_distance(renditions, target)
     if whole is None or left is None or whole <= 0:

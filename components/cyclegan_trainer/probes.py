@@ -220,7 +220,7 @@ def _most_probable(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.n
 
 def _in_batches(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.ndarray:
     """The network's output for images, `BATCH` of them at a time; float32 [n, outputs]."""
-    found = [np.zeros((0, network.output_shape[1]), np.float32)]
-    for start in range(0, len(images), BATCH):
-        found.append(network(images[start : start + BATCH], training=False).numpy())
-    return np.concatenate(found)
+    starts = range(0, max(len(images), 1), BATCH)  # without images one empty batch, for the shape
+    return np.concatenate(
+        [network(images[start : start + BATCH], training=False).numpy() for start in starts]
+    )

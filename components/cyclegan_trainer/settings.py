@@ -18,14 +18,14 @@ class ImageAugmentation(Settings):
     """Random changes of images, each drawn anew for every image; none of them by default.
 
     Attributes:
-        probability: of an image to be changed at all.
+        probability: of an image to be changed at all; the other figures are of the changed ones.
         rotation: degrees, at most, to either side.
         pad_and_crop: pixels, at most, by which an image moves along each axis; what comes in is black.
         flip_left_right: probability of a mirror image.
         crop: share of the width or height, at most, that is cut off at each side; the rest is enlarged again.
     """
 
-    probability: Share = 1.0
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     pad_and_crop: Annotated[int, Field(ge=0)] = 0
     flip_left_right: Share = 0.0
@@ -74,9 +74,10 @@ class CycleGANTrainerSettings(Settings):
         augmentation: random changes of the training images.
         discriminator_augmentation: random changes of real and translated images alike, each time a discriminator sees
             them (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738).
-            They keep it from knowing a rare group's few images by heart, and don't show in the translations: less so
-            with a probability below 1 (Karras et al. 2020, arXiv:2006.06676, section 2). Changes that move a
-            subgroup's mark out of sight make an image without it look real, and turned images hide what is small.
+            They keep it from knowing a rare group's few images by heart. They can leak into the translations; with a
+            probability below 1 less easily (Karras et al. 2020, arXiv:2006.06676, section 2). Changes that move a
+            subgroup's mark out of sight make an image without it look real, and turned images hide what is small. A
+            gradient penalty is taken at the changed images.
         generator_filters: channels of each down-sampling convolution of the generators; the ups mirror them. Null takes
             the published ones: 5 downs up to 32 pixels, 7 up to 128, 8 up to 256.
         discriminator_filters: channels of the discriminators' convolutions; all but the last halve the resolution. Null
@@ -111,7 +112,6 @@ class CycleGANTrainerSettings(Settings):
         diagnose_tolerance: the latest step is kept whose lowest score is at most this below the best so far: a
             diagnosis on a hundred images can't tell one percent from chance. What the score is: `diagnostics.py`.
         patience: diagnoses without one better than the best so far after which the training stops; null never stops.
-            Where every image passes none can be better, though the renditions may still become more lifelike.
         sheet_every: steps between two sample sheets.
         checkpoint_every: steps between two checkpoints, from which a run that was stopped goes on.
         probe: the classifiers that diagnose.

@@ -95,7 +95,7 @@ def training_curves(runs: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
 
 
 def translation_curves(trainings: Sequence[dict[str, Any]], dataset: dict[str, Any]) -> Markup:
-    """Worst flip rate (solid) and worst class kept (dotted) of each pair over the training, the kept step marked.
+    """Worst flip rate (solid), class kept (dotted) and score (dashed) of each pair over the training; the kept step.
 
     Args:
         trainings: `training.json` of every CycleGANTrainer; each gets a chart of its own, below the one before.
@@ -109,7 +109,7 @@ def translation_curves(trainings: Sequence[dict[str, Any]], dataset: dict[str, A
             colour = PAIRS[number % len(PAIRS)]
             diagnoses = [entry for entry in training["diagnoses"] if entry["pair"] == selected["pair"]]
             steps = [entry["step"] for entry in diagnoses]
-            for key, style in (("flip_rate", "-"), ("class_kept", ":")):
+            for key, style in (("flip_rate", "-"), ("class_kept", ":"), ("score", "--")):
                 values = [_worst_percent(entry["directions"], key) for entry in diagnoses]
                 axes.plot(
                     steps,

@@ -79,8 +79,8 @@ def test_a_threshold_on_what_was_not_measured_is_refused():
     )
     assert refusal([OTHER | {"distance_left": None}], max_distance_left=0.5) == (
         "translation.max_distance_left can't be checked for zigzag → clean of class 'odd': fewer than two validation "
-        "images are of one of its groups, or the subgroup probe sees no difference between them; add some to that "
-        "split, or set translation.max_distance_left to null"
+        "images are of one of its groups, or the subgroup probe sees no difference between them; add validation "
+        "images, train the probes longer, or set translation.max_distance_left to null"
     )
     # Without a threshold on it, it may be missing.
     check_thresholds([DIRECTION, empty], TranslationThresholds(max_identity_error=0.5))

@@ -56,6 +56,22 @@ def test_pad_and_crop():
     assert len(seen) == 25
 
 
+def test_the_gradient_of_a_move_is_moved_back():
+    images, weights = noise(20), noise(20)[::-1].copy()
+    change = ImageAugmentation(pad_and_crop=2)
+    with tf.GradientTape() as tape:
+        variable = tf.Variable(images)
+        total = tf.reduce_sum(weights * augment(variable, change, SEED))
+    # Each pixel of a moved image is that of one place, or of none: which, the places tell.
+    came_from = augment(tf.constant(places(20, 6, 5) + 1), change, SEED).numpy()
+    expected = np.zeros_like(images)
+    for image, y, x in np.ndindex(20, 6, 5):
+        from_x, from_y = came_from[image, y, x]
+        if from_x >= 0:
+            expected[image, int(from_y) - 1, int(from_x) - 1] = weights[image, y, x]
+    assert tape.gradient(total, variable).numpy() == pytest.approx(expected, abs=1e-6)
+
+
 def test_rotation():
     # Smooth, so that the error of a wrong angle grows with the angle.
     y, x = np.mgrid[:13, :12] / 12

@@ -147,9 +147,19 @@ def test_classify_gives_the_most_probable(probes, monkeypatch):
     assert again[0].tolist() == label.tolist() and again[1].tolist() == subgroup.tolist()
 
 
-def test_classify_nothing(probes):
-    label, subgroup = probes.classify(np.zeros((0, 8, 8, 1), np.float32))
+def test_subgroup_features_are_what_the_probe_decides_by(probes, monkeypatch):
+    images = np.random.default_rng(0).uniform(-1, 1, (7, 8, 8, 1)).astype(np.float32)
+    kernel, bias = probes.subgroup.layers[-1].get_weights()
+    monkeypatch.setattr(module, "BATCH", 3)
+    features = probes.subgroup_features(images)
+    assert features @ kernel + bias == pytest.approx(probes.subgroup(images).numpy(), abs=1e-5)
+
+
+def test_nothing(probes):
+    nothing = np.zeros((0, 8, 8, 1), np.float32)
+    label, subgroup = probes.classify(nothing)
     assert label.shape == subgroup.shape == (0,)
+    assert probes.subgroup_features(nothing).shape == (0, probes.subgroup.layers[-1].kernel.shape[0])
 
 
 def test_accuracy_by_hand(make_arrays, make_dataset):

@@ -21,6 +21,7 @@ def test_round_trip():
         '{"take": "all"}',
         '{"augmentation": {"crop": 0.5}}',
         '{"discriminator_augmentation": {"probability": 0.5}}',
+        '{"augmentation": {"probability": 0, "rotation": 5}}',
         '{"decay_from": 1}',
         '{"cycle_loss_scale": -1}',
         '{"epochs": 0}',

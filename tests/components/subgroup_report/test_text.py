@@ -9,6 +9,8 @@ def test_percent():
     assert percent(0.9638) == "96.4 %"
     assert percent(1.0) == "100.0 %"
     assert percent(None) == "–"
+    assert percent(-0.0123) == "−1.2 %"
+    assert percent(-0.0001) == "0.0 %"
 
 
 def test_error():
