@@ -43,7 +43,7 @@ class Probes:
         self.subgroup = probe(
             image_shape, dataset.num_subgroups, settings.filters, 2 * seed + 1, "subgroup_probe"
         )
-        self._subgroup_features = keras.Model(self.subgroup.inputs, self.subgroup.layers[-2].output)
+        self._subgroup_features = keras.Model(self.subgroup.input, self.subgroup.layers[-2].output)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -219,8 +219,10 @@ def _most_probable(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.n
 
 
 def _in_batches(network: keras.Model, images: np.ndarray | tf.Tensor) -> np.ndarray:
-    """The network's output for images, `BATCH` of them at a time; float32 [n, outputs]."""
-    starts = range(0, max(len(images), 1), BATCH)  # without images one empty batch, for the shape
+    """The network's output for images, `BATCH` of them at a time; float32 [n, outputs], without images [0, 1]."""
+    if not len(images):
+        return np.zeros((0, 1), np.float32)
+    starts = range(0, len(images), BATCH)
     return np.concatenate(
         [network(images[start : start + BATCH], training=False).numpy() for start in starts]
     )
