@@ -88,14 +88,14 @@ def textbook_step(gan: CycleGAN) -> Callable:
 
     @tf.function
     def step(source, target, seed):
-        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
+        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 8))
         forward, backward, source_judge, target_judge = networks
         with tf.GradientTape() as forward_tape:
             forward_loss = generator_total(forward, backward, target_judge, source, target)
         with tf.GradientTape() as backward_tape:
             backward_loss = generator_total(backward, forward, source_judge, target, source)
-        past_source = gan.source_replay.query(backward(target, training=True), seeds[0])
-        past_target = gan.target_replay.query(forward(source, training=True), seeds[1])
+        past_source = gan.source_replay.query(backward(target, training=True), seeds[2])
+        past_target = gan.target_replay.query(forward(source, training=True), seeds[3])
         with tf.GradientTape() as source_tape:
             source_loss = discriminator_total(source_judge, source, past_source)
         with tf.GradientTape() as target_tape:

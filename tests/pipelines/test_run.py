@@ -86,8 +86,8 @@ def test_the_run_ends_with_table_verdict_and_paths(runs: Runs):
         assert "even / zigzag ← worst" in text
         assert "\nblessed: worst group 25.0 % (even / zigzag), average 80.0 %\n" in text
         assert (
-            "\ntranslation  worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (even, zigzag → clean)\n"
-            in text
+            "\ntranslation  worst flip rate 98.4 % (odd, clean → zigzag), class kept 97.9 % (even, zigzag → clean), "
+            "distance left 2.0 % (odd, clean → zigzag)\n" in text
         )
         assert f"report   {runs.root}/model_patching/Report/report/3/report.html\n" in text
         assert "\nmodel    serving/1\n" in text

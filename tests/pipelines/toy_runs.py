@@ -44,9 +44,24 @@ GROUPS = [
 TRANSLATION = {
     "min_flip_rate": 0.984,
     "min_class_kept": 0.979,
+    "max_distance_left": 0.02,
     "directions": [
-        {"class": "odd", "source": "clean", "target": "zigzag", "flip_rate": 0.984, "class_kept": 0.99},
-        {"class": "even", "source": "zigzag", "target": "clean", "flip_rate": 0.999, "class_kept": 0.979},
+        {
+            "class": "odd",
+            "source": "clean",
+            "target": "zigzag",
+            "flip_rate": 0.984,
+            "class_kept": 0.99,
+            "distance_left": 0.02,
+        },
+        {
+            "class": "even",
+            "source": "zigzag",
+            "target": "clean",
+            "flip_rate": 0.999,
+            "class_kept": 0.979,
+            "distance_left": 0.01,
+        },
     ],
 }
 
