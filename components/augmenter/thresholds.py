@@ -42,17 +42,11 @@ def check_thresholds(directions: Sequence[dict], thresholds: TranslationThreshol
         TranslationRefused: one isn't reached, or something couldn't be measured that one is set for. Of several
             directions that miss the same threshold the worst is named.
     """
-    for measure, bound in (
-        ("flip_rate", "min"),
-        ("class_kept", "min"),
-        ("distance_left", "max"),
-        ("cycle_error", "max"),
-        ("identity_error", "max"),
-    ):
-        key = f"translation.{bound}_{measure}"
-        asked = getattr(thresholds, f"{bound}_{measure}")
+    for name, asked in thresholds:
         if asked is None:
             continue
+        key = f"translation.{name}"
+        bound, measure = name.split("_", 1)  # as in the diagnoses
         for direction in directions:
             if direction[measure] is None:
                 raise TranslationRefused(

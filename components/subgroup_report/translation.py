@@ -7,13 +7,10 @@ from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.subgroup_report.text import percent
 from model_patching.data.dataset import Dataset
 
-# A bound on each → (what it bounds, where the worst is).
+# A bound on each → (what it bounds, where the worst is): "min_flip_rate" → ("flip_rate", min).
 _WORST = {
-    "min_flip_rate": ("flip_rate", min),
-    "min_class_kept": ("class_kept", min),
-    "max_distance_left": ("distance_left", max),
-    "max_cycle_error": ("cycle_error", max),
-    "max_identity_error": ("identity_error", max),
+    bound: (bound.split("_", 1)[1], {"min": min, "max": max}[bound.split("_", 1)[0]])
+    for bound in TranslationThresholds.model_fields
 }
 
 

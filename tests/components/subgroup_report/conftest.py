@@ -51,6 +51,21 @@ def training():
 
 
 @pytest.fixture
+def unmeasured():
+    """What a diagnosis says of a direction without images."""
+    measures = (
+        "flip_rate",
+        "class_kept",
+        "passed",
+        "distance_left",
+        "score",
+        "cycle_error",
+        "identity_error",
+    )
+    return dict.fromkeys(measures) | {"count": 0, "class_count": 0}
+
+
+@pytest.fixture
 def translator_training(dataset):
     """A function that makes the `training.json` of a CycleGANTrainer, whose every figure tells where it belongs.
 

@@ -156,20 +156,11 @@ def test_sheets_of_every_model_and_pair(summarize, training, translators, three_
         assert chart.count(f">{text}</text>") == 1
 
 
-def test_translations_that_could_not_be_measured(summarize, training, translators, dataset):
+def test_translations_that_could_not_be_measured(summarize, training, translators, dataset, unmeasured):
     trainings, _ = translators([None], dataset)
-    measures = (
-        "flip_rate",
-        "class_kept",
-        "passed",
-        "distance_left",
-        "score",
-        "cycle_error",
-        "identity_error",
-    )
     for diagnosis in trainings[0]["diagnoses"]:
         for row in diagnosis["directions"]:
-            row.update(dict.fromkeys(measures), count=0, class_count=0)
+            row.update(unmeasured)
     html = render(summarize(translator_trainings=trainings), training(), None, trainings)
     rows = [row for row in _Page(html).rows if row and "→" in row[0]]
     assert rows[0] == ["clean → zigzag", "even", *"––––––", "0", "0", "99.7 %", "97.0 %"]

@@ -83,24 +83,15 @@ def test_a_model_for_each_class_and_three_subgroups(three_subgroups, translator_
     assert translation["min_flip_rate"] == pytest.approx(0.99 - 0.05 - 0.1)
 
 
-def test_what_could_not_be_measured_is_left_out(dataset, translator_training):
+def test_what_could_not_be_measured_is_left_out(dataset, translator_training, unmeasured):
     training = translator_training()
-    measures = (
-        "flip_rate",
-        "class_kept",
-        "passed",
-        "distance_left",
-        "score",
-        "cycle_error",
-        "identity_error",
-    )
     *others, last = training["diagnoses"][1]["directions"]
-    last.update(dict.fromkeys(measures), count=0)
+    last.update(unmeasured)
     translation = build_translation([training], NOTHING_ASKED, dataset)
     assert translation["min_flip_rate"] == pytest.approx(0.88)
     assert worst_direction(translation["directions"]) is others[1]
     for row in others:
-        row.update(dict.fromkeys(measures), count=0)
+        row.update(unmeasured)
     translation = build_translation([training], NOTHING_ASKED, dataset)
     assert translation["min_flip_rate"] is translation["max_cycle_error"] is None
     assert worst_direction(translation["directions"]) is None
