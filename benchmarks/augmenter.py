@@ -25,13 +25,13 @@ from rich.table import Table
 from model_patching.components.augmenter.augment import PatchSplit
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.translators import SharedTranslators, plan_translators
-from model_patching.components.beam_buffers import turn_off_timed_flush
 from model_patching.components.cyclegan_trainer.export import export_translators
 from model_patching.components.cyclegan_trainer.generator import generator
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.data import idx, schema
+from model_patching.data.beam_buffers import turn_off_timed_flush
 from model_patching.data.dataset import IMAGE, Dataset
-from model_patching.data.mnist_correlation import DIGITS
+from model_patching.data.mnist_digits import DIGITS
 
 MNIST, CELEBA = (28, 28, 1), (128, 128, 3)
 MID_SIZE = (32, 64, 128, 256, 256)

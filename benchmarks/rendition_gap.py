@@ -19,7 +19,7 @@ from rich.table import Table
 from model_patching.components.robust_trainer.backbone import build_classifier
 from model_patching.components.robust_trainer.backbone_names import SMALL_CNN
 from model_patching.data.arrays import load_arrays
-from model_patching.data.mnist_correlation import dataset
+from model_patching.data.mnist_correlation import MnistCorrelationSettings, dataset
 from model_patching.data.schema import to_float
 
 BATCH = 500
@@ -32,7 +32,7 @@ def main(
     source: Annotated[Path, typer.Argument(help="ExampleGen's examples.")],
 ) -> None:
     """Prints two tables for a classifier of MNIST-Correlation and its translators."""
-    digits = dataset()
+    digits = dataset(MnistCorrelationSettings())
     train = load_arrays(files(patched, "train"), digits, patched=True)
     test = load_arrays(files(source, "test"), digits)
     classify = tf.saved_model.load(str(model / "Format-Serving")).signatures["serving_image"]

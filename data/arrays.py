@@ -1,25 +1,19 @@
 """Reads a whole split, decoded, into memory or a file: what the training nodes draw their batches from."""
 
-import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-from model_patching.data.dataset import IMAGE, LABEL, PATCHED_IMAGES, SUBGROUP, Dataset
-from model_patching.data.schema import decode_image, parse, read_records
-from model_patching.data.tensorflow_errors import first_line
-from model_patching.data.truncation import is_truncated
-from model_patching.data.untuned import untuned
-
-BATCH = 512
-
-Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+from model_patching.data.dataset import IMAGE, PATCHED_IMAGES, Dataset
+from model_patching.data.groups import read_groups
+from model_patching.data.record_batches import Decode, read_batches
+from model_patching.data.schema import decode_image, parse
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ def load_arrays(
     if not paths:
         raise ValueError("there are no record files to read")
     paths = sorted(paths)
-    groups = [_load_groups(path, dataset) for path in paths]
+    groups = [read_groups(path, dataset).group for path in paths]
     group = np.concatenate(groups)
     if not len(group):
         raise ValueError(f"there are no records in {', '.join(paths)}")
@@ -98,7 +92,7 @@ def load_arrays(
     first = 0
     for path, of_file in zip(paths, groups, strict=True):
         here = slice(first, first + len(of_file))
-        for numbers, batch in _read_batches(path, _decoder(dataset, patched), dataset, taken[here]):
+        for numbers, batch in read_batches(path, _decoder(dataset, patched), taken[here]):
             rows = row[here][numbers]
             image[rows] = batch[IMAGE]
             if patched:
@@ -145,32 +139,6 @@ def _draw(
     return taken
 
 
-def _load_groups(path: str, dataset: Dataset) -> np.ndarray:
-    """Group of every record of one file, in file order; images aren't decoded. int32 [records]."""
-
-    def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        record = parse(serialized, dataset, patched=False)
-        return {LABEL: tf.cast(record[LABEL], tf.int32), SUBGROUP: tf.cast(record[SUBGROUP], tf.int32)}
-
-    groups = [np.zeros(0, np.int32)]
-    for numbers, batch in _read_batches(path, decode, dataset):
-        for key, size, names in (
-            (LABEL, dataset.num_classes, "classes"),
-            (SUBGROUP, dataset.num_subgroups, "subgroups"),
-        ):
-            bad = np.flatnonzero((batch[key] < 0) | (batch[key] >= size))
-            if bad.size:
-                value = batch[key][bad[0]]
-                raise ValueError(
-                    f"{path}: record {numbers[bad[0]]}: {key} {value}, but the data set has {size} {names}"
-                )
-        groups.append(batch[LABEL] * dataset.num_subgroups + batch[SUBGROUP])
-    group = np.concatenate(groups)
-    if is_truncated(path):
-        raise ValueError(f"{path}: record {len(group)}: the file is cut off here")
-    return group
-
-
 def _decoder(dataset: Dataset, patched: bool) -> Decode:
     """Decodes a record's image and, with `patched`, its renditions."""
 
@@ -183,35 +151,3 @@ def _decoder(dataset: Dataset, patched: bool) -> Decode:
         return decoded
 
     return decode
-
-
-def _read_batches(
-    path: str, decode: Decode, dataset: Dataset, wanted: np.ndarray | None = None
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Decodes the records of one file, or the wanted ones: their numbers in the file and their features, in batches."""
-    numbered = read_records([path]).enumerate()
-    if wanted is not None:
-        mask = tf.constant(wanted)
-        numbered = numbered.filter(lambda number, _: mask[number])
-    decoded = numbered.map(
-        lambda number, serialized: (number, decode(serialized)),
-        num_parallel_calls=os.cpu_count(),
-        deterministic=True,
-    )
-    try:
-        yield from untuned(decoded.batch(BATCH)).as_numpy_iterator()
-    except tf.errors.OpError as error:
-        # A batch fails as a whole: its own records tell which one it was.
-        raise ValueError(_first_bad_record(path, decode) or f"{path}: {first_line(error)}") from error
-
-
-def _first_bad_record(path: str, decode: Decode) -> str | None:
-    """One line that names the first record of a file which can't be read or decoded, and why."""
-    records = iter(read_records([path]))
-    for index in itertools.count():
-        try:
-            decode(next(records))
-        except StopIteration:
-            return None
-        except tf.errors.OpError as error:
-            return f"{path}: record {index}: {first_line(error)}"

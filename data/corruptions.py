@@ -1,8 +1,13 @@
 """Corruptions of MNIST-C: Norman Mu and Justin Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision", 2019,
 arXiv:1906.02337.
+
+Here are some that need no noise, filter or interpolation, pixel for pixel as there. Each takes images, uint8
+[n, 28, 28], and a generator of random numbers, and returns new images of the same kind.
 """
 
+from collections.abc import Callable
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,6 +18,10 @@ ROW_CHANGES = range(-5, 5)  # row at the last column minus row at the first; the
 AMPLITUDE = 2.0
 HALF_PERIOD = 2.0  # from the line to a peak, along the line
 REACH = 2.3  # pixels over which a stroke fades to nothing
+LINE_END = 27  # column; a dotted line starts in column 0
+LINE_ROWS = range(27)  # of both ends of a dotted line
+STRIPE = 7  # columns at either edge
+SHIFT = 3  # pixels
 
 
 def zigzag(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -28,11 +37,77 @@ def zigzag(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     Returns:
         uint8 [n, 28, 28]: sum of image and zigzag, clipped at 255.
     """
-    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
-        raise ValueError(f"images must be uint8 [n, {SIDE}, {SIDE}], got {images.dtype} {list(images.shape)}")
+    _check(images)
     start = generator.integers(len(START_ROWS), size=len(images))
     change = generator.integers(len(ROW_CHANGES), size=len(images))
-    overlays = zigzag_overlays()[start, change]
+    return _add(images, zigzag_overlays()[start, change])
+
+
+def dotted_line(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draws a dotted line over each image, from the left edge to the right one: two columns line, two columns nothing.
+
+    Both ends are at rows drawn from 0 ... 26, which makes 729 lines.
+
+    Args:
+        images: uint8 [n, 28, 28].
+        generator: source of the rows; n draws of the left end, then n of the right one.
+
+    Returns:
+        uint8 [n, 28, 28]: sum of image and line, clipped at 255.
+    """
+    _check(images)
+    left = generator.integers(len(LINE_ROWS), size=len(images))
+    right = generator.integers(len(LINE_ROWS), size=len(images))
+    return _add(images, dotted_line_overlays()[left, right])
+
+
+def stripe(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Inverts the seven columns at either edge of each image; nothing is random about it.
+
+    Args:
+        images: uint8 [n, 28, 28].
+        generator: not drawn from.
+    """
+    _check(images)
+    striped = images.copy()
+    striped[..., :STRIPE] = 255 - striped[..., :STRIPE]
+    striped[..., -STRIPE:] = 255 - striped[..., -STRIPE:]
+    return striped
+
+
+def translate(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Moves each image three pixels to the left or right and three up or down, and fills with black.
+
+    Args:
+        images: uint8 [n, 28, 28].
+        generator: source of the directions; n draws for the columns, then n for the rows.
+    """
+    _check(images)
+    right = generator.integers(2, size=len(images))
+    down = generator.integers(2, size=len(images))
+    padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
+    moved = np.empty_like(images)
+    for to_right in (0, 1):
+        for to_bottom in (0, 1):
+            here = (right == to_right) & (down == to_bottom)
+            row, column = (0 if to_bottom else 2 * SHIFT), (0 if to_right else 2 * SHIFT)
+            moved[here] = padded[here, row : row + SIDE, column : column + SIDE]
+    return moved
+
+
+# A corruption's number in here decides what is random about it, so new ones come last.
+DRAWN: MappingProxyType[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = MappingProxyType(
+    {"zigzag": zigzag, "dotted_line": dotted_line, "stripe": stripe, "translate": translate}
+)
+
+
+def _check(images: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
+        raise ValueError(f"images must be uint8 [n, {SIDE}, {SIDE}], got {images.dtype} {list(images.shape)}")
+
+
+def _add(images: np.ndarray, overlays: np.ndarray) -> np.ndarray:
+    """Sum of two uint8 arrays, clipped at 255."""
     # Where the sum would pass 255, the space above the image limits what is added; no wider integer is needed.
     return images + np.minimum(overlays, 255 - images)
 
@@ -52,6 +127,18 @@ def zigzag_overlays() -> np.ndarray:
             for k in range(len(columns) - 1):
                 strokes += _stroke(columns[k], rows[k], columns[k + 1], rows[k + 1])
             overlays[i, j] = np.rint(255 * np.clip(strokes, 0, 1))
+    overlays.setflags(write=False)
+    return overlays
+
+
+@cache
+def dotted_line_overlays() -> np.ndarray:
+    """Every dotted line on black: uint8 [27 left rows, 27 right rows, 28, 28], read-only."""
+    overlays = np.zeros((len(LINE_ROWS), len(LINE_ROWS), SIDE, SIDE), np.uint8)
+    is_gap = np.arange(SIDE) % 4 < 2
+    for i, left in enumerate(LINE_ROWS):
+        for j, right in enumerate(LINE_ROWS):
+            overlays[i, j] = np.rint(255 * np.where(is_gap, 0, _stroke(0, left, LINE_END, right)))
     overlays.setflags(write=False)
     return overlays
 

@@ -21,20 +21,18 @@ Name = Annotated[str, Field(min_length=1)]
 Side = Annotated[int, Field(ge=1)]
 
 
-class Dataset(Settings):
-    """Describes the records of one data set.
+class Groups(Settings):
+    """The groups that examples fall into: pairs (label, subgroup), numbered row by row.
 
-    A group is a pair (label, subgroup). Groups are numbered row by row: `label * num_subgroups + subgroup`.
+    The group (label, subgroup) is number `label * num_subgroups + subgroup`.
 
     Attributes:
-        classes: names of the classes, C >= 2 of them; entry y names label y.
-        subgroups: names of the subgroups, K >= 2 of them; entry z names subgroup z.
-        image_shape: height, width and channels of every image; 1 channel (grey) or 3 (RGB).
+        classes: names of the classes, C of them; entry y names label y.
+        subgroups: names of the subgroups, K of them; entry z names subgroup z.
     """
 
-    classes: tuple[Name, ...] = Field(min_length=2)
-    subgroups: tuple[Name, ...] = Field(min_length=2)
-    image_shape: tuple[Side, Side, Side]
+    classes: tuple[Name, ...] = Field(min_length=1)
+    subgroups: tuple[Name, ...] = Field(min_length=1)
 
     @field_validator("classes", "subgroups")
     @classmethod
@@ -42,13 +40,6 @@ class Dataset(Settings):
         if len(set(names)) != len(names):
             raise ValueError(f"the names must differ, got {', '.join(names)}")
         return names
-
-    @field_validator("image_shape")
-    @classmethod
-    def _grey_or_rgb(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        if shape[2] not in (1, 3):
-            raise ValueError(f"the last entry is the number of channels, 1 (grey) or 3 (RGB), got {shape[2]}")
-        return shape
 
     @property
     def num_classes(self) -> int:
@@ -81,3 +72,23 @@ class Dataset(Settings):
         if not 0 <= subgroup < self.num_subgroups:
             raise ValueError(f"subgroup {subgroup} is not between 0 and {self.num_subgroups - 1}")
         return label * self.num_subgroups + subgroup
+
+
+class Dataset(Groups):
+    """Describes the records of one data set.
+
+    Attributes:
+        classes, subgroups: see `Groups`; at least two of each.
+        image_shape: height, width and channels of every image; 1 channel (grey) or 3 (RGB).
+    """
+
+    classes: tuple[Name, ...] = Field(min_length=2)
+    subgroups: tuple[Name, ...] = Field(min_length=2)
+    image_shape: tuple[Side, Side, Side]
+
+    @field_validator("image_shape")
+    @classmethod
+    def _grey_or_rgb(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        if shape[2] not in (1, 3):
+            raise ValueError(f"the last entry is the number of channels, 1 (grey) or 3 (RGB), got {shape[2]}")
+        return shape

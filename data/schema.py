@@ -28,6 +28,8 @@ from model_patching.data.dataset import (
 )
 
 COMPRESSION = "GZIP"
+# Images are compressed already: more than the least compression costs time and saves next to nothing.
+LIGHT_COMPRESSION = tf.io.TFRecordOptions(compression_type=COMPRESSION, compression_level=1)
 
 
 class RecordError(ValueError):
@@ -65,11 +67,8 @@ def deserialize(serialized: bytes) -> Record:
     Raises:
         RecordError: not a `tf.train.Example`, or a feature is missing, of another type or of another length.
     """
-    try:
-        example = tf.train.Example.FromString(serialized)
-    except Exception as error:  # protobuf's DecodeError, another class in each of its implementations
-        raise RecordError("the record is not a serialized tf.train.Example") from error
-    example_id = _single(example, EXAMPLE_ID, "bytes_list")
+    example = to_example(serialized)
+    example_id = single_value(example, EXAMPLE_ID, "bytes_list")
     try:
         decoded_id = example_id.decode()
     except UnicodeDecodeError as error:
@@ -79,14 +78,26 @@ def deserialize(serialized: bytes) -> Record:
         if PATCHED_IMAGES in example.features.feature:
             patched = tuple(_values(example, PATCHED_IMAGES, "bytes_list"))
         return Record(
-            image=_single(example, IMAGE, "bytes_list"),
-            label=_single(example, LABEL, "int64_list"),
-            subgroup=_single(example, SUBGROUP, "int64_list"),
+            image=single_value(example, IMAGE, "bytes_list"),
+            label=single_value(example, LABEL, "int64_list"),
+            subgroup=single_value(example, SUBGROUP, "int64_list"),
             example_id=decoded_id,
             patched_images=patched,
         )
     except RecordError as error:
         raise RecordError(f"record '{decoded_id}': {error}") from None
+
+
+def to_example(serialized: bytes) -> tf.train.Example:
+    """Reads a serialized `tf.train.Example`, of this project or of others.
+
+    Raises:
+        RecordError: it is something else.
+    """
+    try:
+        return tf.train.Example.FromString(serialized)
+    except Exception as error:  # protobuf's DecodeError, another class in each of its implementations
+        raise RecordError("not a serialized tf.train.Example") from error
 
 
 def parse(serialized: tf.Tensor, dataset: Dataset, patched: bool) -> dict[str, tf.Tensor]:
@@ -167,6 +178,23 @@ def shard_name(index: int, count: int) -> str:
     return f"data-{index:05d}-of-{count:05d}.tfrecord.gz"
 
 
+def single_value(example: tf.train.Example, name: str, kind: str) -> bytes | int | float:
+    """The one value of a feature.
+
+    Args:
+        example: a record, of this project or of others.
+        name: of the feature.
+        kind: field of `tf.train.Feature` that it must have: "bytes_list", "int64_list" or "float_list".
+
+    Raises:
+        RecordError: the feature is missing, of another type or of another length.
+    """
+    values = _values(example, name, kind)
+    if len(values) != 1:
+        raise RecordError(f"feature '{name}' must have one value, found {len(values)}")
+    return values[0]
+
+
 def _values(example: tf.train.Example, name: str, kind: str) -> Sequence:
     """Values of a feature whose type must be `kind`, a field of `tf.train.Feature`."""
     if name not in example.features.feature:
@@ -176,11 +204,3 @@ def _values(example: tf.train.Example, name: str, kind: str) -> Sequence:
     if found != kind:
         raise RecordError(f"feature '{name}' must be {kind}, found {found or 'no value'}")
     return getattr(feature, kind).value
-
-
-def _single(example: tf.train.Example, name: str, kind: str):
-    """The one value of a feature."""
-    values = _values(example, name, kind)
-    if len(values) != 1:
-        raise RecordError(f"feature '{name}' must have one value, found {len(values)}")
-    return values[0]

@@ -19,19 +19,19 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
-from model_patching.components.augmenter.layout import Group, Layout, id_hash
-from model_patching.components.augmenter.pieces import Piece, read_piece, write_pieces
+from model_patching.components.augmenter.layout import Group, Layout
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.source import places, read
 from model_patching.components.augmenter.translators import SharedTranslators
 from model_patching.data import schema
+from model_patching.data.beam_errors import lost
 from model_patching.data.dataset import Dataset
+from model_patching.data.id_hash import id_hash
+from model_patching.data.pieces import Piece, read_piece, write_pieces
 from model_patching.data.schema import Record, RecordError
 from model_patching.data.tensorflow_errors import first_line
 from model_patching.data.truncation import is_truncated
 
-# Images are compressed already: more than the least compression costs time and saves next to nothing.
-OPTIONS = tf.io.TFRecordOptions(compression_type=schema.COMPRESSION, compression_level=1)
 BATCHES_AT_ONCE = 2  # the images of one are decoded or encoded while the other is translated
 
 Survey = dict[Group, np.ndarray]  # hash of each id of the group, uint64 [n]
@@ -125,7 +125,7 @@ def _layout(
 ) -> Layout:
     """Batches and output files of a split. It takes the memory of 8 bytes a record."""
     if len(surveys) != len(files):
-        raise _lost(f"{len(surveys)} of {len(files)} surveys of files")
+        raise RecordError(lost(f"{len(surveys)} of {len(files)} surveys of files"))
     groups = {group for survey in surveys for group in survey}
     if not groups:
         raise RecordError(f"{', '.join(files)}: no records")
@@ -192,14 +192,14 @@ class _PatchFile(beam.DoFn):
         file = layout.files[number]
         records = [schema.deserialize(serialized) for piece in pieces for serialized in read_piece(piece)]
         if len(records) != file.count:
-            raise _lost(f"{len(records)} of {file.count} records of an output file")
+            raise RecordError(lost(f"{len(records)} of {file.count} records of an output file"))
         records.sort(key=lambda record: (id_hash(record.example_id), record.example_id))
 
         name = schema.shard_name(number, len(layout.files))
         scratch = f"{self._scratch_dir}/{name}-{uuid4().hex}"
         batches = _cut(records, file.batch_starts)
         with (
-            tf.io.TFRecordWriter(scratch, options=OPTIONS) as writer,
+            tf.io.TFRecordWriter(scratch, options=schema.LIGHT_COMPRESSION) as writer,
             ThreadPoolExecutor(BATCHES_AT_ONCE) as pool,
         ):
             for batch, patched in zip(batches, pool.map(self._patch, batches), strict=True):
@@ -240,9 +240,4 @@ def _cut(records: Sequence[Record], batch_starts: Sequence[int]) -> list[Sequenc
 def _check_files(_: None, written: Sequence[int], layout: Layout) -> None:
     """Refuses output that lacks files."""
     if len(set(written)) != len(layout.files):
-        raise _lost(f"{len(set(written))} of {len(layout.files)} output files")
-
-
-def _lost(what: str) -> RecordError:
-    """The error of a runner that has lost something; see `beam_buffers.py` for one that does."""
-    return RecordError(f"only {what} came through Beam; run again with --direct_running_mode=in_memory")
+        raise RecordError(lost(f"{len(set(written))} of {len(layout.files)} output files"))

@@ -1,8 +1,9 @@
 """Runs the Augmenter's Beam pipeline on TFX artifacts."""
 
-import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import apache_beam as beam
 import tensorflow as tf
 from tfx import types
 from tfx.components.util import examples_utils
@@ -15,7 +16,8 @@ from model_patching.components.augmenter.load_translator import TranslatorError
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.thresholds import TranslationThresholds, check_thresholds
 from model_patching.components.augmenter.translators import SharedTranslators, diagnoses, plan_translators
-from model_patching.components.beam_buffers import turn_off_timed_flush
+from model_patching.data.beam_buffers import turn_off_timed_flush
+from model_patching.data.beam_errors import plain_error
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import RecordError
 
@@ -31,10 +33,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the splits of `source_examples`, patched or copied.
-
-        Everything is written to a hidden folder of the output first, whose splits take their names when all is done:
-        what a failed or killed run leaves has no split.
+        """Writes the splits of `source_examples`, patched or copied; see `write_patched`.
 
         Args:
             input_dict: `source_examples`, one artifact; `models`, the translators of one model each.
@@ -52,54 +51,104 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         dataset = Dataset.model_validate_json(exec_properties["dataset"])
         thresholds = TranslationThresholds.model_validate_json(exec_properties["thresholds"])
         examples = artifact_utils.get_single_instance(input_dict["source_examples"])
-        output = artifact_utils.get_single_instance(output_dict["examples"])
-
-        if examples_utils.get_payload_format(examples) != example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE:
-            raise ValueError(f"{examples.uri}: the examples must be tf.train.Example records")
-        if examples_utils.get_file_format(examples) != TFRECORDS:
-            raise ValueError(f"{examples.uri}: the files must be gzip TFRecords ('{TFRECORDS}')")
-        splits = artifact_utils.decode_split_names(examples.split_names)
-        missing = [split for split in settings.splits if split not in splits]
-        if missing:
-            raise ValueError(
-                f"augmentation.splits: the examples have no split '{missing[0]}', only {', '.join(splits)}"
-            )
+        check_examples(examples, settings.splits)
         models = [model.uri for model in input_dict["models"]]
         translators = SharedTranslators(plan_translators(models, dataset), dataset, settings)
         if thresholds != TranslationThresholds():
             check_thresholds(diagnoses(models), thresholds)
 
-        partial = f"{output.uri}/.partial"
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.rmtree(partial)
-        scratch = f"{partial}/scratch"
-        tf.io.gfile.makedirs(scratch)
-        turn_off_timed_flush()
-        try:
-            with self._make_beam_pipeline() as pipeline:
-                for split in splits:
-                    files = _split_files(examples, split)
-                    folder = f"{partial}/{split}"
-                    tf.io.gfile.makedirs(folder)
-                    if split in settings.splits:
-                        patch = PatchSplit(files, folder, scratch, translators, dataset, settings)
-                        _ = pipeline | f"Patch[{split}]" >> patch
-                    else:
-                        for file in files:
-                            tf.io.gfile.copy(file, f"{folder}/{file.rsplit('/', 1)[-1]}")
-            output.split_names = artifact_utils.encode_split_names(splits)
-            for split in splits:
-                tf.io.gfile.rename(f"{partial}/{split}", artifact_utils.get_split_uri([output], split))
-        except Exception as error:
-            plain = _plain_error(error)
-            if plain is None:
-                raise
-            raise plain from error
-        finally:
-            tf.io.gfile.rmtree(partial)
+        def patch(split: str, files: list[str], folder: str, scratch: str) -> PatchSplit:
+            return PatchSplit(files, folder, scratch, translators, dataset, settings)
 
-        examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(output, TFRECORDS)
+        write_patched(
+            examples,
+            artifact_utils.get_single_instance(output_dict["examples"]),
+            settings.splits,
+            patch,
+            self._make_beam_pipeline,
+            (RecordError, TranslatorError),
+        )
+
+
+def check_examples(examples: types.Artifact, splits: Sequence[str]) -> None:
+    """Refuses examples of another format, and those that lack a split that is to be patched.
+
+    Raises:
+        ValueError: see above.
+    """
+    if examples_utils.get_payload_format(examples) != example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE:
+        raise ValueError(f"{examples.uri}: the examples must be tf.train.Example records")
+    if examples_utils.get_file_format(examples) != TFRECORDS:
+        raise ValueError(f"{examples.uri}: the files must be gzip TFRecords ('{TFRECORDS}')")
+    found = artifact_utils.decode_split_names(examples.split_names)
+    missing = [split for split in splits if split not in found]
+    if missing:
+        raise ValueError(
+            f"augmentation.splits: the examples have no split '{missing[0]}', only {', '.join(found)}"
+        )
+
+
+def write_patched(
+    examples: types.Artifact,
+    output: types.Artifact,
+    patched_splits: Sequence[str],
+    patch: Callable[[str, list[str], str, str], beam.PTransform],
+    make_pipeline: Callable[[], beam.Pipeline],
+    errors: tuple[type[Exception], ...],
+) -> None:
+    """Writes the splits of examples, patched or copied.
+
+    Everything is written to a hidden folder of the output first, whose splits take their names when all is done:
+    what a failed or killed run leaves has no split.
+
+    Args:
+        examples: the source.
+        output: where to.
+        patched_splits: splits to patch; the others are copied.
+        patch: from a split, its files, an existing folder for the new files and one for scratch files to the transform
+            that writes the new files.
+        make_pipeline: makes the Beam pipeline.
+        errors: with messages of one line that `patch` and its transform raise.
+
+    Raises:
+        Exception: of one of the kinds in `errors`, or a RuntimeError when a worker of Beam has died.
+    """
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    partial = f"{output.uri}/.partial"
+    if tf.io.gfile.exists(partial):
+        tf.io.gfile.rmtree(partial)
+    scratch = f"{partial}/scratch"
+    tf.io.gfile.makedirs(scratch)
+    turn_off_timed_flush()
+    try:
+        with make_pipeline() as pipeline:
+            for split in splits:
+                files = _split_files(examples, split)
+                folder = f"{partial}/{split}"
+                tf.io.gfile.makedirs(folder)
+                if split in patched_splits:
+                    _ = pipeline | f"Patch[{split}]" >> patch(split, files, folder, scratch)
+                else:
+                    for file in files:
+                        tf.io.gfile.copy(file, f"{folder}/{file.rsplit('/', 1)[-1]}")
+        output.split_names = artifact_utils.encode_split_names(splits)
+        for split in splits:
+            tf.io.gfile.rename(f"{partial}/{split}", artifact_utils.get_split_uri([output], split))
+    except Exception as error:
+        plain = plain_error(error, errors)
+        if plain is None:
+            raise
+        if isinstance(plain, RuntimeError):
+            plain = RuntimeError(
+                f"{plain}: take fewer with --direct_num_workers, or smaller augmentation.records_per_shard or"
+                " batch_size"
+            )
+        raise plain from error
+    finally:
+        tf.io.gfile.rmtree(partial)
+
+    examples_utils.set_payload_format(output, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(output, TFRECORDS)
 
 
 def _split_files(examples: types.Artifact, split: str) -> list[str]:
@@ -109,18 +158,3 @@ def _split_files(examples: types.Artifact, split: str) -> list[str]:
     if not files:
         raise RecordError(f"{folder}: split '{split}' has no files")
     return files
-
-
-def _plain_error(error: Exception) -> Exception | None:
-    """A one-line error for one of Beam's, which adds its own text or the worker's whole traceback to this project's."""
-    for kind in (RecordError, TranslatorError):
-        found = re.search(rf"\b{kind.__name__}: (.*)", str(error))
-        message = found.group(1) if found else str(error) if isinstance(error, kind) else None
-        if message is not None:
-            return kind(re.sub(r" \[while running '.*", "", message).strip())
-    if "Channel closed prematurely" in str(error):
-        return RuntimeError(
-            "a worker process of Beam has ended before its work was done, perhaps for want of memory: take fewer with"
-            " --direct_num_workers, or smaller augmentation.records_per_shard or batch_size"
-        )
-    return None

@@ -9,7 +9,6 @@ a split's records alone, never from workers, bundles or the order of records in 
    holds its records in memory.
 """
 
-import hashlib
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -63,8 +62,3 @@ class Layout:
     def file_number(self, group: Group, record_hash: int) -> int:
         """Number of the file of a record."""
         return self._first_file[group] + bisect_right(self._file_starts[group], record_hash) - 1
-
-
-def id_hash(example_id: str) -> int:
-    """64-bit hash of an id that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(example_id.encode(), digest_size=8).digest(), "big")

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_patching.data import arrays as arrays_module
-from model_patching.data import schema
+from model_patching.data import record_batches, schema
 from model_patching.data.arrays import load_arrays
 from model_patching.data.schema import Record
 
@@ -80,7 +79,7 @@ def test_pixels_keep_their_place_and_color(tmp_path, write_records, make_dataset
 
 
 def test_a_file_longer_than_a_batch_is_read_whole(tmp_path, write_records, dataset, monkeypatch):
-    monkeypatch.setattr(arrays_module, "BATCH", 4)
+    monkeypatch.setattr(record_batches, "BATCH", 4)
     path = write_records(tmp_path / "a.gz", [record(value, 0, 0) for value in range(10)])
     assert load_arrays([path], dataset).image[:, 0, 0, 0].tolist() == list(range(10))
 
@@ -108,7 +107,7 @@ def test_nothing_to_read(tmp_path, write_records, error_of):
             "Shape of tensor input [2,3,3] is not compatible with expected shape [2,3,1].",
         ),
         (Record(b"no image", 0, 0, "id"), "Unknown image file format."),
-        (Record(encode(1), 2, 0, "id"), "label 2, but the data set has 2 classes"),
+        (Record(encode(1), 2, 0, "id"), "'id': label 2, but the data set has 2 classes"),
         (Record(encode(1), -1, 0, "id"), "label -1, but the data set has 2 classes"),
         (Record(encode(1), 0, 3, "id"), "subgroup 3, but the data set has 3 subgroups"),
         (tf.train.Example().SerializeToString(), "is required but could not be found."),
@@ -117,13 +116,13 @@ def test_nothing_to_read(tmp_path, write_records, error_of):
 )
 @pytest.mark.parametrize("position", [0, 5])
 def test_a_bad_record_is_named(bad, message, position, tmp_path, write_records, error_of, monkeypatch):
-    monkeypatch.setattr(arrays_module, "BATCH", 4)
+    monkeypatch.setattr(record_batches, "BATCH", 4)
     records = [record(value) for value in range(7)]
     records[position] = bad
     good = write_records(tmp_path / "a.gz", [record(1)])
     path = write_records(tmp_path / "b.gz", records)
     found = error_of([good, path])
-    assert found.startswith(f"{path}: record {position}: ") and message in found
+    assert found.startswith(f"{path}: record {position}") and message in found
 
 
 def test_missing_and_too_few_patched_images_are_named(tmp_path, write_records, error_of):
@@ -223,7 +222,7 @@ def test_a_bad_label_is_named_by_its_place_in_the_file_even_if_few_are_taken(
     tmp_path, write_records, dataset
 ):
     path = write_records(tmp_path / "0.gz", [*(record(i) for i in range(5)), record(7, label=2)])
-    with pytest.raises(ValueError, match=r"0\.gz: record 5: label 2, but the data set has 2 classes"):
+    with pytest.raises(ValueError, match=r"0\.gz: record 5, 'id-7': label 2, but the data set has 2 classes"):
         load_arrays([path], dataset, take=1)
 
 

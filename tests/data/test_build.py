@@ -55,6 +55,49 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert (tmp_path / "out" / "train" / "data").exists()
 
 
+def test_a_link_to_an_empty_folder_leads_to_the_filled_one(tmp_path):
+    (tmp_path / "disk" / "records").mkdir(parents=True)
+    link = tmp_path / "out"
+    link.symlink_to("disk/records")
+    first = build_folder(link, INPUTS, write)
+    assert link.is_symlink() and (tmp_path / "disk/records/train/data").exists()
+    assert build_folder(link, INPUTS, never) == first
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["records"]
+
+
+@pytest.mark.parametrize("output", [".", ".."])
+def test_the_current_folder_is_refused_before_the_work(tmp_path, monkeypatch, output):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    # The folder above is empty but for this one when it is the builder's own.
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    parent = (tmp_path / "a").rename(tmp_path / inputs_fingerprint(INPUTS))
+    with pytest.raises(
+        BuildError, match="is or holds the current folder, .*; give a folder below it"
+    ) as caught:
+        build_folder(parent / "b" / output, INPUTS, never)
+    assert "\n" not in str(caught.value)
+    build_folder(parent / "b" / "out", INPUTS, write)
+
+
+def test_a_mount_point_is_refused_before_the_work(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: path == out)
+    with pytest.raises(BuildError, match="out is a mount point, .*; give a folder below it$"):
+        build_folder(out, INPUTS, never)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_user_puts_beside_the_splits_does_no_harm(tmp_path):
+    out = tmp_path / "out"
+    first = build_folder(out, INPUTS, write)
+    (out / "contact_sheet.png").write_text("png")
+    build_folder(out / "waterbirds", {"seed": 2}, write)
+    before = sorted(out.rglob("*"))
+    assert build_folder(out, INPUTS, never) == first
+    assert sorted(out.rglob("*")) == before
+
+
 @pytest.mark.parametrize("damage", ["inputs", "missing", "grown", "foreign", "manifest"])
 def test_a_folder_with_something_else_is_refused_and_kept(tmp_path, damage):
     out = tmp_path / "out"
@@ -67,7 +110,8 @@ def test_a_folder_with_something_else_is_refused_and_kept(tmp_path, damage):
     elif damage == "grown":
         (out / "train" / "data").write_text("123456")
     elif damage == "foreign":
-        (out / "thesis.txt").write_text("mine")
+        (out / "test").mkdir()
+        (out / "test" / "data").write_text("of another data set")
     else:
         (out / "manifest.json").write_text("{")
     before = sorted(out.rglob("*"))
@@ -113,6 +157,55 @@ def test_two_builders_take_turns(tmp_path):
     first.join(10)
     second.join(10)
     assert calls == ["slow"] and (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_three_builders_of_a_folder_never_build_at_once(tmp_path):
+    # The first removes the lock for which the second waits; the third comes after that and makes another.
+    building, most, lock = [], [], threading.Lock()
+    begun = [threading.Event() for _ in range(3)]
+
+    def build(number):
+        def slow_failure(folder):
+            with lock:
+                building.append(number)
+                most.append(len(building))
+            begun[number].set()
+            threading.Event().wait(0.1)
+            building.remove(number)
+            raise RuntimeError("so that the next one builds too")
+
+        with pytest.raises(RuntimeError, match="the next one"):
+            build_folder(tmp_path / "out", INPUTS, slow_failure)
+
+    threads = [threading.Thread(target=build, args=(number,)) for number in range(3)]
+    threads[0].start()
+    assert begun[0].wait(10)
+    threads[1].start()
+    threads[0].join(10)
+    threads[2].start()
+    for thread in threads:
+        thread.join(10)
+    assert most == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_builders_of_other_folders_do_not_wait(tmp_path):
+    def write_both(folder):
+        inner = threading.Thread(target=build_folder, args=(tmp_path / "other", INPUTS, write))
+        inner.start()
+        inner.join(10)
+        assert (tmp_path / "other" / "manifest.json").exists()
+        return write(folder)
+
+    build_folder(tmp_path / "out", INPUTS, write_both)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_a_finished_folder_needs_no_lock(tmp_path):
+    first = build_folder(tmp_path / "out", INPUTS, write)
+    before = tmp_path.stat().st_mtime_ns
+    assert build_folder(tmp_path / "out", INPUTS, never) == first
+    assert tmp_path.stat().st_mtime_ns == before
 
 
 def test_source_hash_sees_an_edit(tmp_path):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import signal
 import subprocess
@@ -9,18 +10,23 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-from model_patching.data import idx, mnist_correlation, schema
+from model_patching.data import idx, mnist_correlation, mnist_digits, schema
+from model_patching.data.corruptions import DRAWN
 from model_patching.data.mnist_correlation import (
-    DIGITS,
     MnistCorrelationSettings,
     build,
+    dataset,
     fingerprint,
     group_counts,
     sample_counts,
     select,
 )
+from model_patching.data.mnist_digits import DIGITS, EmbeddedDigits
 
 PUBLISHED = MnistCorrelationSettings()
+THREE = MnistCorrelationSettings(
+    corruptions=("zigzag", "dotted_line"), p=0.8, class_size=81, test_size=30, min_group_size=2
+)
 SMALL = MnistCorrelationSettings(p=0.9, class_size=80, test_size=24, min_group_size=2)
 
 
@@ -129,6 +135,9 @@ def test_sample_counts(counts, size, smallest, expected):
             '{"train_size": 300, "min_group_size": 100}',
             "train_size 300 is too small for min_group_size 100: needs 400",
         ),
+        ('{"corruptions": []}', "corruptions"),
+        ('{"corruptions": ["fog"]}', "corruptions"),
+        ('{"corruptions": ["stripe", "stripe"]}', "the corruptions must differ, got stripe, stripe"),
         ('{"train": 3}', "train"),
         ('{"train_size": 2000.5}', "train_size"),
     ],
@@ -169,9 +178,76 @@ def test_the_manifest_counts_what_is_in_the_files(small):
         assert [[counts[label, z] for z in (0, 1)] for label in (0, 1)] == manifest["counts"][split]
     assert manifest["counts"]["train"] == [[36, 4], [4, 36]]
     assert sum(map(sum, manifest["counts"]["test"])) == 24
+    assert manifest["dataset"] == {
+        "classes": ["even", "odd"],
+        "subgroups": ["clean", "zigzag"],
+        "image_shape": [28, 28, 1],
+    }
     assert manifest["inputs"]["seed"] == 1
     assert manifest["inputs"]["settings"] == SMALL.model_dump(mode="json")
     assert len(manifest["inputs"]["sources"]) == 4
+
+
+def digest(folder):
+    """Over every record of a folder in its order, decoded: PNG's bytes may differ between versions of libpng."""
+    found = hashlib.sha256()
+    for split in ("train", "validation", "test"):
+        for record in records(folder, split):
+            found.update(f"{split} {record.example_id} {record.label} {record.subgroup} ".encode())
+            found.update(tf.io.decode_png(record.image).numpy().tobytes())
+    return found.hexdigest()
+
+
+def test_the_records_are_still_those_that_results_were_published_for(small):
+    assert digest(small) == "d2077d6dbc5370c1ddaf101944b05351c0e478d1d41998741f684f49b11c18b1"
+
+
+def test_several_corruptions_share_what_is_left_of_a_class(tmp_path):
+    build(THREE, 1, tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    # 65 of the 81 digits of a class are its usual ones, the 16 others are shared out; half of each is held out.
+    assert manifest["counts"] == {
+        "train": [[33, 4, 4], [4, 33, 4]],
+        "validation": [[32, 4, 4], [4, 32, 4]],
+        "test": [[5, 5, 5], [5, 5, 5]],
+    }
+    assert manifest["dataset"]["subgroups"] == ["clean", "zigzag", "dotted_line"]
+    assert dataset(THREE).subgroups == ("clean", "zigzag", "dotted_line")
+    digits = EmbeddedDigits(THREE.corruptions, seed=1).read()
+    for split in ("train", "validation", "test"):
+        found = records(tmp_path / "out", split)
+        assert len({record.example_id for record in found}) == len(found)
+        for record in found:
+            _, source, index, name = record.example_id.split("-")
+            assert name == ("clean", "zigzag", "dotted_line")[record.subgroup]
+            image = digits[source].images[record.subgroup][int(index)]
+            np.testing.assert_array_equal(tf.io.decode_png(record.image).numpy()[..., 0], image)
+
+
+def test_what_is_left_over_by_sharing_out_goes_to_the_first():
+    settings = MnistCorrelationSettings(corruptions=("stripe", "zigzag", "dotted_line"), p=0.8, class_size=60)
+    assert (group_counts(settings, "train") + group_counts(settings, "validation")).tolist() == [
+        [48, 4, 4, 4],
+        [4, 48, 4, 4],
+    ]
+    settings = settings.model_copy(update={"class_size": 61})  # 49 usual ones
+    counts = group_counts(settings, "train") + group_counts(settings, "validation")
+    assert counts.tolist() == [[49, 4, 4, 4], [4, 49, 4, 4]]
+    settings = settings.model_copy(update={"class_size": 64})  # 51
+    counts = group_counts(settings, "train") + group_counts(settings, "validation")
+    assert counts.tolist() == [[51, 5, 4, 4], [5, 51, 4, 4]]
+
+
+def test_a_digit_keeps_its_corruption_whatever_others_there_are():
+    alone = EmbeddedDigits(("dotted_line",), seed=3).read()["test"]
+    among = EmbeddedDigits(("zigzag", "stripe", "dotted_line"), seed=3).read()["test"]
+    np.testing.assert_array_equal(alone.images[1], among.images[3])
+    np.testing.assert_array_equal(alone.images[0], among.images[0])
+
+
+def test_the_settings_know_every_corruption_that_can_be_drawn():
+    for corruption in DRAWN:
+        assert dataset(MnistCorrelationSettings(corruptions=(corruption,))).subgroups == ("clean", corruption)
 
 
 def test_records_are_mixed(small):
@@ -233,7 +309,7 @@ def test_a_damaged_digit_file_is_named_and_nothing_is_left(tmp_path, monkeypatch
         (tmp_path / path.name).write_bytes(path.read_bytes())
     broken = tmp_path / "t10k-images-idx3-ubyte.gz"
     broken.write_bytes(broken.read_bytes()[:-1])
-    monkeypatch.setattr(mnist_correlation, "DIGITS", tmp_path)
+    monkeypatch.setattr(mnist_digits, "DIGITS", tmp_path)
     with pytest.raises(idx.IdxError, match=f"{broken}: damaged"):
         build(SMALL, 1, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.partial").exists()

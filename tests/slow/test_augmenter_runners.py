@@ -31,7 +31,7 @@ from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerS
 from model_patching.data import schema
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import Record, RecordError
-from model_patching.pipelines.config import IN_PROCESS_RUNNER
+from model_patching.data.beam_runner import IN_PROCESS_RUNNER
 
 DATASET = Dataset(classes=("even", "odd"), subgroups=("clean", "zigzag"), image_shape=(16, 16, 1))
 COUNTS = [[230, 20], [30, 220]]

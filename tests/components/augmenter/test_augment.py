@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_patching.components.augmenter import augment, pieces, translators
+from model_patching.components.augmenter import augment, translators
 from model_patching.components.augmenter.augment import PatchSplit
-from model_patching.components.augmenter.layout import id_hash
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.translators import SharedTranslators, plan_translators
-from model_patching.components.beam_buffers import turn_off_timed_flush
-from model_patching.data import schema
+from model_patching.data import pieces, schema
+from model_patching.data.beam_buffers import turn_off_timed_flush
 from model_patching.data.dataset import Dataset
+from model_patching.data.id_hash import id_hash
 from model_patching.data.schema import Record
 
 TWO = Dataset(classes=("even", "odd"), subgroups=("clean", "zigzag"), image_shape=(4, 4, 1))
@@ -175,7 +175,7 @@ def bad_size(record):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda record: b"\xff\xff", "file, record 7: the record is not a serialized tf.train.Example"),
+        (lambda record: b"\xff\xff", "file, record 7: not a serialized tf.train.Example"),
         (lambda record: Record(record.image, 2, 0, "x"), "file, record 7: label 2 is not between 0 and 1"),
         (
             lambda record: Record(b"GIF?", 0, 0, "x"),

@@ -110,7 +110,7 @@ def test_a_bad_record_stops_it_with_one_line_and_no_split(tmp_path, models, make
     with pytest.raises(RecordError) as caught:
         run(tmp_path / "out", examples, models, AugmenterSettings(), mode)
     file = tmp_path / "in" / "Split-train" / "data_tfrecord-00000-of-00001.gz"
-    assert str(caught.value) == f"{file}, record 12: the record is not a serialized tf.train.Example"
+    assert str(caught.value) == f"{file}, record 12: not a serialized tf.train.Example"
     assert list((tmp_path / "out").iterdir()) == []
 
 

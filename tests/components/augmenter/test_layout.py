@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from model_patching.components.augmenter.layout import Layout, id_hash
+from model_patching.components.augmenter.layout import Layout
+from model_patching.data.id_hash import id_hash
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_records_come_in_order_with_what_decides_where_they_go(
 @pytest.mark.parametrize(
     "bad, message",
     [
-        (b"\xff", "the record is not a serialized tf.train.Example"),
+        (b"\xff", "not a serialized tf.train.Example"),
         (without_feature("image"), "record 'x': feature 'image' is missing"),
         (without_feature("label"), "record 'x': feature 'label' is missing"),
         (with_id(b"\xff"), r"feature 'example_id' is not UTF-8 text: b'\xff'"),

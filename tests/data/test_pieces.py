@@ -1,7 +1,7 @@
 import pytest
 
-from model_patching.components.augmenter import pieces
-from model_patching.components.augmenter.pieces import read_piece, write_pieces
+from model_patching.data import pieces
+from model_patching.data.pieces import read_piece, write_pieces
 
 RECORDS = [(3, b"abc"), (1, b"d"), (3, b""), (1, b"efgh"), (3, b"ij"), (2, b"k" * 40), (1, b"l")]
 

@@ -5,7 +5,7 @@ from apache_beam.runners.worker.data_plane import (
 )
 from apache_beam.transforms.environments import EmbeddedPythonGrpcEnvironment
 
-from model_patching.components.beam_buffers import turn_off_timed_flush
+from model_patching.data.beam_buffers import turn_off_timed_flush
 
 
 def runners_output_stream():
