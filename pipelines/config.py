@@ -6,6 +6,7 @@ Nothing here imports TensorFlow or TFX: a mistake in the configuration is told b
 import difflib
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,18 +17,25 @@ from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.cyclegan_trainer.settings import CycleGANTrainerSettings
 from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.example_gate.settings import ExampleGateSettings
+from model_patching.components.published_patches.settings import PatchingSettings
 from model_patching.components.robust_trainer.settings import RobustTrainerSettings
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
 from model_patching.components.tracking import TrackingSettings
 from model_patching.data import mnist_correlation
+from model_patching.data.beam_runner import IN_PROCESS_RUNNER
+from model_patching.data.build import MANIFEST, inputs_fingerprint
 from model_patching.data.dataset import SPLITS, Dataset
+from model_patching.data.image_settings import ImageSettings
 from model_patching.data.mnist_correlation import MnistCorrelationSettings
+from model_patching.data.records_source import RecordFeatures, RecordsSource, record_files
 from model_patching.data.settings import Settings
+from model_patching.data.source import SourceError
+from model_patching.data.source_order import SOURCE_ORDER
 from model_patching.pipelines.yaml_loader import YamlLoader
 
 PRESETS = Path(__file__).parent / "configs"
-# Beam's "DirectRunner" would first download another runner, a program of its own, from the internet.
-IN_PROCESS_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+CONVERSION_SEED = 0  # it decides the order of converted records alone: for another seed they stay as they are
 LARGEST_SEED = 2**20  # nodes derive their seeds from it by small multiples, in int32
 
 
@@ -41,21 +49,42 @@ class DataSettings(Settings):
     Attributes:
         mnist_correlation: builds MNIST-Correlation from the embedded digits.
         records: a folder with gzip TFRecords in `train/`, `validation/` and `test/`, local or remote.
-        dataset: what `records` holds; the data sets that are built know it themselves.
+        dataset: what `records` holds; the data sets that are built know it themselves, and a folder that
+            `model-patching data build` has made says it in its manifest.
+        features: names of the features of `records` where they aren't this project's; they are then converted before
+            the first node, and may be plain or gzip. The folder is on a local disk.
+        image: what the conversion does to images of another size or kind.
+        skip_bad: records that the conversion leaves out since they are bad, at most.
+        min_examples_per_group: how many each split must have of each group for a training to begin.
     """
 
     mnist_correlation: MnistCorrelationSettings | None = None
     records: Annotated[str, Field(min_length=1)] | None = None
     dataset: Dataset | None = None
+    features: RecordFeatures | None = None
+    image: ImageSettings = ImageSettings()
+    skip_bad: Annotated[int, Field(ge=0)] = 0
+    min_examples_per_group: ExampleGateSettings = ExampleGateSettings()
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataSettings":
         if (self.mnist_correlation is None) == (self.records is None):
             raise ValueError("give exactly one of mnist_correlation and records")
         if self.records is not None and self.dataset is None:
-            raise ValueError("records needs dataset: classes, subgroups and image_shape")
+            raise ValueError(
+                "records needs dataset: classes, subgroups and image_shape; "
+                "only a folder that `model-patching data build` has made says it itself"
+            )
         if self.records is None and self.dataset is not None:
             raise ValueError("dataset goes with records only, mnist_correlation has its own")
+        if self.records is None and self.features is not None:
+            raise ValueError("features goes with records only")
+        if self.features is None and (self.image != ImageSettings() or self.skip_bad):
+            raise ValueError("image and skip_bad go with features only, other records are taken as they are")
+        if self.features is not None:
+            if _is_remote(self.records):
+                raise ValueError("features: the records must be on a local disk, they are converted")
+            self.features.check_dataset(self.dataset)
         return self
 
     @property
@@ -66,7 +95,14 @@ class DataSettings(Settings):
     @property
     def description(self) -> Dataset:
         """Classes, subgroups and image shape of the records."""
-        return mnist_correlation.dataset() if self.dataset is None else self.dataset
+        if self.mnist_correlation is not None:
+            return mnist_correlation.dataset(self.mnist_correlation)
+        return self.dataset
+
+    @property
+    def source(self) -> RecordsSource:
+        """What is converted, with `features`."""
+        return RecordsSource(self.records, self.features, self.dataset)
 
 
 class TranslationSettings(CycleGANTrainerSettings, TranslationThresholds):
@@ -120,7 +156,8 @@ class PipelineConfig(Settings):
         root: folder of everything that runs leave: metadata, artifacts, built data and logs.
         seed: fixes the result on a CPU.
         data: the records.
-        translation: the CycleGANTrainers, where the training needs patched examples.
+        patching: where patched examples come from, where the training needs them.
+        translation: the CycleGANTrainers, where patched examples are made.
         augmentation: the Augmenter, likewise.
         training: the RobustTrainer.
         baseline: the ERM model beside it, for `evaluation.baseline: erm`.
@@ -134,6 +171,7 @@ class PipelineConfig(Settings):
     root: Annotated[str, Field(min_length=1)] = "runs"
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 1
     data: DataSettings
+    patching: PatchingSettings = PatchingSettings()
     translation: TranslationSettings = TranslationSettings()
     augmentation: AugmenterSettings = AugmenterSettings()
     training: RobustTrainerSettings = RobustTrainerSettings()
@@ -148,18 +186,67 @@ class PipelineConfig(Settings):
         if self.training.uses_patches and "train" not in self.augmentation.splits:
             raise ValueError("augmentation.splits must have train, the training learns from patched examples")
         largest = max(self.data.description.image_shape[:2])
-        if self.training.uses_patches and largest > 256 and self.translation.generator_filters is None:
+        if self.trains_translators and largest > 256 and self.translation.generator_filters is None:
             raise ValueError(
                 f"translation.generator_filters: must be set, no published generator is for images of {largest} pixels"
             )
         return self
 
+    @model_validator(mode="after")
+    def _published_patches_fit(self) -> "PipelineConfig":
+        if not self.reads_published_patches:
+            return self
+        if self.data.records is None or self.data.features is not None:
+            raise ValueError(
+                "patching.source: published needs data.records that `model-patching data build` has made of the "
+                "published record files"
+            )
+        if self.data.description.num_subgroups != 2:
+            raise ValueError(
+                "patching.source: published patched images are of 2 subgroups, the data set has "
+                f"{self.data.description.num_subgroups}"
+            )
+        for name, asked in self.translation.thresholds:
+            if asked is not None:
+                raise ValueError(
+                    f"translation.{name}: can't be checked with patching.source: published, which comes without "
+                    "diagnoses; set it to null"
+                )
+        return self
+
     @property
+    def trains_translators(self) -> bool:
+        """Whether there are CycleGANTrainers and an Augmenter."""
+        return self.training.uses_patches and self.patching.source == "cyclegan"
+
+    @property
+    def reads_published_patches(self) -> bool:
+        """Whether there is a PublishedPatches in their place."""
+        return self.training.uses_patches and self.patching.source == "published"
+
+    @property
+    def source_order(self) -> str:
+        """The file beside the records that says in which order their source had them, if it had one."""
+        return f"{self.records_dir}/{SOURCE_ORDER}"
+
+    @cached_property
     def records_dir(self) -> str:
-        """Folder of the records, given or to be built; a built one's name stands for its settings and seed."""
-        if self.data.mnist_correlation is None:
+        """Folder of the records, given or to be built; a built one's name stands for everything that decides it.
+
+        Raises:
+            SourceError: records that are to be converted can't be read.
+        """
+        if self.data.mnist_correlation is not None:
+            fingerprint = mnist_correlation.fingerprint(self.data.mnist_correlation, self.seed)
+        elif self.data.features is not None:
+            from model_patching.data.convert import (
+                conversion_inputs,  # here and not above: it loads TensorFlow
+            )
+
+            inputs = conversion_inputs(self.data.source, CONVERSION_SEED, self.data.image)
+            fingerprint = inputs_fingerprint(inputs)
+        else:
             return str(self.data.records)
-        fingerprint = mnist_correlation.fingerprint(self.data.mnist_correlation, self.seed)
         return f"{self.root}/data/{self.data.name}-{fingerprint}"
 
     @property
@@ -232,12 +319,14 @@ def config_from_tree(tree: dict[str, Any], source: str) -> PipelineConfig:
     Raises:
         ConfigError: one line for each mistake.
     """
+    tree = _add_dataset(tree, source)
     try:
         config = PipelineConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         lines = [_describe(mistake, source) for mistake in _mistakes(error)]
         raise ConfigError("\n".join(lines)) from None
     _check_records(config, source)
+    _check_published_patches(config, source)
     _check_weights(config, source)
     return config
 
@@ -380,14 +469,78 @@ def _settings_classes(annotation: Any) -> Iterator[type[Settings]]:
         yield from _settings_classes(argument)
 
 
+def _is_remote(folder: str) -> bool:
+    return "://" in folder
+
+
+def _add_dataset(tree: dict[str, Any], source: str) -> dict[str, Any]:
+    """The tree with `data.dataset` as the manifest of `data.records` has it, where there is one.
+
+    Raises:
+        ConfigError: the tree has another one.
+    """
+    data = tree.get("data")
+    records = data.get("records") if isinstance(data, dict) else None
+    if not isinstance(records, str) or _is_remote(records) or data.get("features") is not None:
+        return tree
+    path = Path(records, MANIFEST)
+    if not path.is_file():
+        return tree
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("dataset")
+        if found is None:
+            return tree
+        described = Dataset.model_validate_json(json.dumps(found))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{source}: data.records: {path} can't be read: {_one_line(error)}") from None
+    given = data.get("dataset")
+    if given is None:
+        return {**tree, "data": {**data, "dataset": described.model_dump(mode="json")}}
+    for key, value in described.model_dump(mode="json").items():
+        if isinstance(given, dict) and key in given and given[key] != value:
+            raise ConfigError(
+                f"{source}: data.dataset.{key}: {_shown(given[key])}, but {path} says {_shown(value)}; "
+                "leave dataset out, or give other records"
+            )
+    return tree
+
+
 def _check_records(config: PipelineConfig, source: str) -> None:
     """Looks for the files of `data.records`, unless it is remote."""
     folder = config.data.records
-    if folder is None or "://" in folder:
+    if folder is None or _is_remote(folder):
         return
     for split in SPLITS:
+        if config.data.features is not None:
+            try:
+                record_files(folder, split)
+            except SourceError as error:
+                raise ConfigError(f"{source}: data.records: {error}") from None
+            continue
         if not any(Path(folder, split).glob("*.tfrecord.gz")):
             raise ConfigError(f"{source}: data.records: {folder}/{split} has no .tfrecord.gz files")
+
+
+def _check_published_patches(config: PipelineConfig, source: str) -> None:
+    """Looks for the published folder and for the order of the records, unless they are remote."""
+    if not config.reads_published_patches:
+        return
+    folder, order = str(config.patching.folder), config.source_order
+    if "://" not in folder and not Path(folder).is_dir():
+        raise ConfigError(f"{source}: patching.folder: there is no folder {folder}")
+    if "://" not in order and not Path(order).is_file():
+        raise ConfigError(
+            f"{source}: patching.source: published needs {order}, which is there when `model-patching data "
+            "build` has made the records of the published record files"
+        )
+    manifest = Path(config.records_dir, MANIFEST)
+    if manifest.is_file():
+        made_of = json.loads(manifest.read_text(encoding="utf-8"))["inputs"]["source"]
+        if made_of.get("takes"):
+            raise ConfigError(
+                f"{source}: patching.source: published patches are of the first images of a group, but {manifest} says "
+                "that a seed has drawn them; build the records with --take none"
+            )
 
 
 def _check_weights(config: PipelineConfig, source: str) -> None:

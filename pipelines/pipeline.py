@@ -5,52 +5,60 @@ import re
 from tfx.components import (
     Evaluator,
     ExampleValidator,
-    ImportExampleGen,
     Pusher,
-    SchemaGen,
     StatisticsGen,
 )
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import metadata, pipeline
-from tfx.proto import example_gen_pb2, pusher_pb2
+from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
 from model_patching.components.augmenter.component import Augmenter
 from model_patching.components.code_hash import code_hash
 from model_patching.components.cyclegan_trainer.component import CycleGANTrainer
 from model_patching.components.evaluator.eval_config import eval_config
+from model_patching.components.example_gate.component import ExampleGate
+from model_patching.components.example_gen.component import ExampleGen
+from model_patching.components.published_patches.component import PublishedPatches
+from model_patching.components.record_schema.component import RecordSchema
 from model_patching.components.robust_trainer.component import robust_trainer
 from model_patching.components.subgroup_report.component import SubgroupReport
-from model_patching.data.dataset import SPLITS
 from model_patching.pipelines.config import PipelineConfig
 
 
 def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     """Makes the pipeline that a configuration describes.
 
-    The method decides whether there are CycleGANTrainers and an Augmenter, `translation.per_class` how many, and
-    `evaluation.baseline` whether there is a BaselineTrainer or a Resolver of the last blessed model.
+    The method decides whether there are CycleGANTrainers and an Augmenter, or PublishedPatches in their place for
+    `patching.source: published`; `translation.per_class` how many, and `evaluation.baseline` whether there is a
+    BaselineTrainer or a Resolver of the last blessed model.
     """
     dataset = config.data.description
     common = {"dataset": dataset, "tracking": config.tracking}
 
-    splits = [example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.tfrecord.gz") for split in SPLITS]
-    example_gen = ImportExampleGen(
-        input_base=config.records_dir, input_config=example_gen_pb2.Input(splits=splits)
-    ).with_id("ExampleGen")
+    example_gen = ExampleGen(config.records_dir)
     source_examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(examples=source_examples)
-    schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"], infer_feature_shape=True)
+    schema_gen = RecordSchema(statistics=statistics_gen.outputs["statistics"], dataset=dataset).with_id(
+        "SchemaGen"
+    )
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
-    nodes: list[BaseNode] = [example_gen, statistics_gen, schema_gen, example_validator]
+    # Everything that trains waits for it.
+    example_gate = ExampleGate(
+        examples=source_examples,
+        anomalies=example_validator.outputs["anomalies"],
+        settings=config.data.min_examples_per_group,
+        dataset=dataset,
+    )
+    nodes: list[BaseNode] = [example_gen, statistics_gen, schema_gen, example_validator, example_gate]
 
     translator_model_runs = []
-    training_examples = source_examples
-    if config.training.uses_patches:
+    training_examples = baseline_examples = source_examples
+    if config.trains_translators:
         cyclegan_trainers = [
             CycleGANTrainer(
                 examples=source_examples,
@@ -64,7 +72,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
             for node_id, label in cyclegan_trainer_nodes(config)
         ]
         for cyclegan_trainer in cyclegan_trainers:
-            cyclegan_trainer.add_upstream_node(example_validator)
+            cyclegan_trainer.add_upstream_node(example_gate)
         augmenter = Augmenter(
             examples=source_examples,
             models=[cyclegan_trainer.outputs["model"] for cyclegan_trainer in cyclegan_trainers],
@@ -77,6 +85,19 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
             cyclegan_trainer.outputs["model_run"] for cyclegan_trainer in cyclegan_trainers
         ]
         training_examples = augmenter.outputs["examples"]
+    if config.reads_published_patches:
+        published_patches = PublishedPatches(
+            examples=source_examples,
+            settings=config.patching,
+            splits=config.augmentation.splits,
+            records_per_shard=config.augmentation.records_per_shard,
+            source_order=config.source_order,
+            dataset=dataset,
+        )
+        published_patches.add_upstream_node(example_gate)
+        nodes.append(published_patches)
+        # It may leave out records that were not patched, and the baseline learns from the same.
+        training_examples = baseline_examples = published_patches.outputs["examples"]
     trainer = robust_trainer(
         "RobustTrainer",
         examples=training_examples,
@@ -85,21 +106,20 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         checkpoints_dir=f"{config.checkpoints_dir}/RobustTrainer",
         **common,
     )
-    # Statistics and anomalies are there to be read before the long training.
-    trainer.add_upstream_node(example_validator)
+    trainer.add_upstream_node(example_gate)
     nodes.append(trainer)
 
     baseline_model = baseline_model_run = None
     if config.evaluation.baseline == "erm":
         baseline_trainer = robust_trainer(
             "BaselineTrainer",
-            examples=source_examples,
+            examples=baseline_examples,
             settings=config.baseline,
             seed=config.training_seed if config.baseline.seed is None else config.baseline.seed,
             checkpoints_dir=f"{config.checkpoints_dir}/BaselineTrainer",
             **common,
         )
-        baseline_trainer.add_upstream_node(example_validator)
+        baseline_trainer.add_upstream_node(example_gate)
         nodes.append(baseline_trainer)
         baseline_model = baseline_trainer.outputs["model"]
         baseline_model_run = baseline_trainer.outputs["model_run"]

@@ -75,7 +75,7 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
     with working_on("loading TFX"):
         from absl import logging as absl_logging
 
-        from model_patching.components.beam_buffers import turn_off_timed_flush
+        from model_patching.data.beam_buffers import turn_off_timed_flush
         from model_patching.pipelines.check_networks import check_networks
         from model_patching.pipelines.closing import say_closing
         from model_patching.pipelines.pipeline import create_pipeline

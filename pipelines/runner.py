@@ -18,7 +18,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from model_patching.components.subgroup_report.text import seconds as seconds_text
 from model_patching.data import mnist_correlation
-from model_patching.pipelines.config import PipelineConfig
+from model_patching.pipelines.config import CONVERSION_SEED, PipelineConfig
 from model_patching.pipelines.console import say, working_on
 from model_patching.pipelines.errors import NodeFailed, behind_clean_up, one_paragraph
 
@@ -73,19 +73,45 @@ class LocalRunner(LocalDagRunner):
         return self._run_id
 
     def _build_data(self) -> None:
-        settings = self._config.data.mnist_correlation
-        if settings is None:
+        """Makes the records, where the configuration asks for that."""
+        data = self._config.data
+        if data.mnist_correlation is not None:
+            name, build = "MNIST-Correlation", self._build_mnist_correlation
+        elif data.features is not None:
+            name, build = data.name, self._convert_records
+        else:
             return
         started = time.monotonic()
         folder = Path(self._config.records_dir)
         was_there = folder.exists()
         try:
-            with working_on("MNIST-Correlation"):
-                mnist_correlation.build(settings, self._config.seed, folder)
+            with working_on(name):
+                skipped = build(folder)
         except Exception as error:
-            raise NodeFailed("building MNIST-Correlation", one_paragraph(error)) from error
-        if not was_there:
-            say(f"✓ MNIST-Correlation  {seconds_text(time.monotonic() - started)}")
+            raise NodeFailed(f"building {name}", one_paragraph(error)) from error
+        if was_there:
+            return
+        say(f"✓ {name}  {seconds_text(time.monotonic() - started)}")
+        for record in skipped:
+            say(f"  skipped {record['place']}: {record['reason']}")
+
+    def _build_mnist_correlation(self, folder: Path) -> list[dict[str, str]]:
+        mnist_correlation.build(self._config.data.mnist_correlation, self._config.seed, folder)
+        return []
+
+    def _convert_records(self, folder: Path) -> list[dict[str, str]]:
+        """Returns the records that were left out."""
+        from model_patching.data.convert import convert  # here and not above: few pipelines need it
+
+        manifest = convert(
+            self._config.data.source,
+            folder,
+            CONVERSION_SEED,
+            image=self._config.data.image,
+            skip_bad=self._config.data.skip_bad,
+            beam_pipeline_args=self._config.beam_pipeline_args,
+        )
+        return manifest["skipped"]
 
     def _run_node(
         self,

@@ -142,7 +142,10 @@ def test_records(tmp_path: Path, good: str):
     records = tmp_path / "records"
     path = tmp_path / "records.yaml"
     path.write_text(f"data: {{records: {records}}}\ntraining: {{method: erm}}\n")
-    assert mistakes(str(path)) == ["data: records needs dataset: classes, subgroups and image_shape"]
+    assert mistakes(str(path)) == [
+        "data: records needs dataset: classes, subgroups and image_shape; "
+        "only a folder that `model-patching data build` has made says it itself"
+    ]
 
     described = "data.dataset={classes: [a, b], subgroups: [c, d, e], image_shape: [32, 48, 3]}"
     for split in ("train", "validation", "test"):
@@ -158,6 +161,145 @@ def test_records(tmp_path: Path, good: str):
     assert mistakes(good, described) == [
         "data: dataset goes with records only, mnist_correlation has its own"
     ]
+
+
+DATASET = {"classes": ["a", "b"], "subgroups": ["c", "d", "e"], "image_shape": [32, 48, 3]}
+
+
+@pytest.fixture
+def built(tmp_path: Path, records: list[str]) -> list[str]:
+    """An override to a folder with records and a manifest that says what they are."""
+    (tmp_path / "manifest.json").write_text(json.dumps({"dataset": DATASET, "files": {}}))
+    return records
+
+
+def test_the_manifest_says_what_records_are(good: str, built: list[str], tmp_path: Path):
+    overrides = ["data.mnist_correlation=null", *built]
+    config = load_config(good, overrides)
+    assert config.data.description.model_dump(mode="json") == DATASET
+    assert load_config(good, [*overrides, f"data.dataset={json.dumps(DATASET)}"]) == config
+    manifest = tmp_path / "manifest.json"
+    assert mistakes(good, *overrides, f"data.dataset={json.dumps(DATASET | {'classes': ['b', 'a']})}") == [
+        f'data.dataset.classes: ["b", "a"], but {manifest} says ["a", "b"]; leave dataset out, or give other records'
+    ]
+
+    manifest.write_text('{"files": {}}')  # of records that say nothing
+    assert mistakes(good, *overrides)[0].startswith("data: records needs dataset")
+    for wrong in ("{", '{"dataset": {}}', "[]"):
+        manifest.write_text(wrong)
+        (line,) = mistakes(good, *overrides)
+        assert line.startswith(f"data.records: {manifest} can't be read: ")
+
+
+def test_records_with_features_of_other_names(good: str, records: list[str], tmp_path: Path):
+    overrides = [
+        "data.mnist_correlation=null",
+        *records,
+        f"data.dataset={json.dumps(DATASET)}",
+        "data.features={image: img, label_values: [0, x]}",
+        "data.image.resize=true",
+        "root=here",
+    ]
+    first = load_config(good, overrides)
+    assert (first.data.features.image, first.data.features.subgroup) == ("img", "subgroup")
+    assert first.data.features.label_values == (0, "x")
+    assert first.records_dir.startswith(f"here/data/{tmp_path.name}-")
+    for change, same in (
+        ("seed=2", True),
+        ("data.image.resize=false", False),
+        ("data.features.image=b", False),
+    ):
+        assert (load_config(good, [*overrides, change]).records_dir == first.records_dir) == same
+
+    assert mistakes(good, *overrides, "data.features=null") == [
+        "data: image and skip_bad go with features only, other records are taken as they are"
+    ]
+    assert mistakes(good, *overrides, "data.features.label_values=[0, 1, 2]") == [
+        "data: features.label_values: there are 3 for the 2 of a, b"
+    ]
+    assert mistakes(good, *overrides, "data.records=gs://bucket/records") == [
+        "data: features: the records must be on a local disk, they are converted"
+    ]
+    assert mistakes(good, "data.features={}") == ["data: features goes with records only"]
+    (tmp_path / "test" / "data-00000-of-00001.tfrecord.gz").unlink()
+    assert mistakes(good, *overrides) == [
+        f"data.records: {tmp_path}/test: no files *.tfrecord*, *.tfrec, *.tfrec.gz"
+    ]
+
+
+def test_published_patches_are_for_records_of_published_files(good: str, records: list[str], tmp_path: Path):
+    published = ["patching.source=published", f"patching.folder={tmp_path}/patches"]
+    dataset = json.dumps(DATASET | {"subgroups": ["c", "d"]})
+    overrides = ["data.mnist_correlation=null", *records, f"data.dataset={dataset}", *published]
+    assert mistakes(good, *overrides) == [f"patching.folder: there is no folder {tmp_path}/patches"]
+    (tmp_path / "patches").mkdir()
+    assert mistakes(good, *overrides) == [
+        f"patching.source: published needs {tmp_path}/source_order.npz, which is there when `model-patching data "
+        "build` has made the records of the published record files"
+    ]
+    assert not load_config(
+        good, [*overrides, "training.method=erm"]
+    ).reads_published_patches  # needs no patches
+
+    (tmp_path / "source_order.npz").touch()
+    config = load_config(good, overrides)
+    assert config.reads_published_patches and not config.trains_translators
+    assert config.source_order == f"{tmp_path}/source_order.npz"
+
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"inputs": {"source": {"takes": {"0,0": 4054}}}}))
+    assert mistakes(good, *overrides) == [
+        f"patching.source: published patches are of the first images of a group, but {manifest} says that a seed has "
+        "drawn them; build the records with --take none"
+    ]
+    manifest.write_text(json.dumps({"inputs": {"source": {"takes": {}}}}))
+    load_config(good, overrides)
+
+    # Published translators are for no image of this size, but none is trained.
+    large = json.dumps(DATASET | {"subgroups": ["c", "d"], "image_shape": [512, 512, 3]})
+    load_config(good, [*overrides, f"data.dataset={large}"])
+
+    built = (
+        "patching.source: published needs data.records that `model-patching data build` has made of the published "
+        "record files"
+    )
+    assert mistakes(good, *published) == [built]
+    assert mistakes(good, *overrides, "data.features={}") == [built]
+    assert mistakes(good, *overrides, f"data.dataset={json.dumps(DATASET)}") == [
+        "patching.source: published patched images are of 2 subgroups, the data set has 3"
+    ]
+    assert mistakes(good, *overrides, "translation.min_flip_rate=0.9") == [
+        "translation.min_flip_rate: can't be checked with patching.source: published, which comes without diagnoses; "
+        "set it to null"
+    ]
+
+
+def test_images_are_cut_only_where_they_are_scaled(good: str, records: list[str], tmp_path: Path):
+    dataset = f"data.dataset={json.dumps(DATASET)}"
+    overrides = ["data.mnist_correlation=null", *records, dataset, "data.features={}", "data.image.crop=true"]
+    assert mistakes(good, *overrides) == [
+        "data.image: crop goes with resize: true, images are cut before they are scaled"
+    ]
+    assert load_config(good, [*overrides, "data.image.resize=true"]).data.image.crop
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        (
+            "patching.source=published",
+            "patching: source: published needs folder, that of the published stage-1 files",
+        ),
+        ("patching.folder=x", "patching: folder goes with source: published only"),
+        ("patching.prefer=[x]", "patching: prefer goes with source: published only"),
+        ("patching.files_read_at_once=2", "patching: files_read_at_once goes with source: published only"),
+        ("patching.min_resemblance=0", "patching: min_resemblance goes with source: published only"),
+        ("patching.files_read_at_once=0", "patching.files_read_at_once: 0 is not at least 1"),
+        ("patching.source=publshed", "patching.source: 'publshed' is not one of cyclegan, published"),
+    ],
+)
+def test_settings_of_published_patches(good: str, override: str, line: str):
+    assert mistakes(good, override) == [line]
 
 
 def test_values_are_read_as_yaml_1_2_has_them(good: str):
@@ -176,6 +318,16 @@ def test_paths_follow_the_root_and_the_data_its_settings_and_seed(good: str):
     assert load_config(good, ["root=here", "training.epochs=3"]).records_dir == first.records_dir
     assert load_config(good, ["root=here", "seed=2"]).records_dir != first.records_dir
     assert load_config(good, ["root=here", "data.mnist_correlation.p=0.8"]).records_dir != first.records_dir
+
+
+def test_the_corruptions_of_mnist_correlation_are_its_subgroups(good):
+    assert load_config(good).data.description.subgroups == ("clean", "zigzag")
+    config = load_config(good, ["data.mnist_correlation.corruptions=[dotted_line, stripe]"])
+    assert config.data.description.subgroups == ("clean", "dotted_line", "stripe")
+    with pytest.raises(
+        ConfigError, match="data.mnist_correlation.corruptions.0: 'dots' is not one of zigzag, "
+    ):
+        load_config(good, ["data.mnist_correlation.corruptions=[dots]"])
 
 
 @pytest.fixture

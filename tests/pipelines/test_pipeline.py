@@ -4,12 +4,16 @@ import json
 
 import pytest
 from tfx.dsl.compiler.compiler import Compiler
+from tfx.orchestration.local import runner_utils
 
+from model_patching.components.augmenter.thresholds import TranslationThresholds
+from model_patching.components.code_hash import code_hash
+from model_patching.components.published_patches.folders import PatchesError
 from model_patching.data.dataset import SPLITS
 from model_patching.pipelines.config import load_config, preset_names
 from model_patching.pipelines.pipeline import create_pipeline
 
-STANDARD = {"ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator"}
+STANDARD = {"ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "ExampleGate"}
 CLOSING = {"Evaluator", "SubgroupReport", "Pusher"}
 PATCHING = {"CycleGANTrainer", "Augmenter"}
 
@@ -44,7 +48,7 @@ def test_a_model_of_translators_for_each_class_is_a_node_for_each():
     assert trainers <= set(nodes["Augmenter"].upstream_nodes)
     for label, name in enumerate(sorted(trainers)):
         # They wait for the data alone, not for each other.
-        assert set(nodes[name].upstream_nodes) == {"ExampleGen", "ExampleValidator"}
+        assert set(nodes[name].upstream_nodes) == {"ExampleGen", "ExampleGate"}
         parameters = nodes[name].parameters.parameters
         assert parameters["label"].field_value.int_value == label
         assert parameters["checkpoints_dir"].field_value.string_value.endswith(f"/checkpoints/{name}")
@@ -67,6 +71,21 @@ def test_the_demo_trains_camel_on_patched_examples_and_erm_beside_it():
     assert "CycleGANTrainer" in nodes["SubgroupReport"].upstream_nodes
 
 
+def test_the_records_are_read_by_this_projects_example_gen_and_tfx_notices_changed_files(tmp_path):
+    config = load_config("demo", [f"root={tmp_path}"])
+    pipeline = Compiler().compile(create_pipeline(config))
+    node = pipeline.nodes[0].pipeline_node
+    assert node.node_info.id == "ExampleGen"
+    deployment = runner_utils.extract_local_deployment_config(pipeline)
+    executor = runner_utils.extract_executor_spec(deployment, "ExampleGen").python_executor_spec
+    driver = runner_utils.extract_custom_driver_spec(deployment, "ExampleGen")
+    assert executor.class_path == "model_patching.components.example_gen.executor.Executor"
+    assert driver.class_path == "tfx.components.example_gen.driver.FileBasedDriver"
+    parameters = node.parameters.parameters
+    assert parameters["input_base"].field_value.string_value == config.records_dir
+    assert code_hash("example_gen") in parameters["custom_config"].field_value.string_value
+
+
 # What the demo sets for CAMEL.
 PLAIN = ("training.consistency_weight=5.0", "training.augmentation_training=original")
 
@@ -85,6 +104,56 @@ def test_any_method_can_learn_from_patches(change):
     assert sources(nodes["RobustTrainer"], "examples") == {"Augmenter"}
 
 
+@pytest.fixture
+def published(tmp_path):
+    """Overrides for published patched images; the files are empty, but there."""
+    for name in (*(f"{split}/data-00000-of-00001.tfrecord.gz" for split in SPLITS), "source_order.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "patches" / "group" / "pair").mkdir(parents=True)
+    (tmp_path / "patches" / "group" / "pair" / "00-10240.tfrec").touch()
+    dataset = {"classes": ["a", "b"], "subgroups": ["c", "d"], "image_shape": [16, 16, 3]}
+    return [
+        "data.mnist_correlation=null",
+        f"data.records={tmp_path}",
+        f"data.dataset={json.dumps(dataset)}",
+        "patching.source=published",
+        f"patching.folder={tmp_path}/patches",
+        *(f"translation.{key}=null" for key in TranslationThresholds.model_fields),
+    ]
+
+
+def test_published_patches_take_the_place_of_both_nodes(published):
+    nodes = compiled(*published)
+    assert not PATCHING & set(nodes)
+    assert sources(nodes["PublishedPatches"], "source_examples") == {"ExampleGen"}
+    assert "ExampleGate" in nodes["PublishedPatches"].upstream_nodes
+    assert sources(nodes["RobustTrainer"], "examples") == {"PublishedPatches"}
+    # Both models learn from the same records, even where not all of them were patched.
+    assert sources(nodes["BaselineTrainer"], "examples") == {"PublishedPatches"}
+    assert sources(nodes["Evaluator"], "examples") == {"ExampleGen"}
+    assert "translator_model_runs" not in nodes["SubgroupReport"].inputs.inputs
+    assert "PublishedPatches" not in compiled(*published, "training.method=erm", *PLAIN)
+
+
+def test_other_published_files_are_other_patches(published, tmp_path):
+    def parameters(*overrides):
+        node = compiled(*published, *overrides)["PublishedPatches"]
+        return node.parameters.SerializeToString(deterministic=True)
+
+    first = parameters()
+    assert parameters("augmentation.batch_size=7") == first  # of the Augmenter alone
+    assert parameters("patching.files_read_at_once=7") != first
+    file = tmp_path / "patches" / "group" / "pair" / "00-10240.tfrec"
+    for changed in (file, tmp_path / "source_order.npz"):
+        changed.write_bytes(b"other")
+        assert parameters() != first
+        first = parameters()
+    file.unlink()
+    with pytest.raises(PatchesError, match="patches: no .tfrec files in there or below"):
+        parameters()
+
+
 def test_the_last_blessed_model_can_be_the_baseline():
     nodes = compiled("evaluation.baseline=last_blessed")
     assert "BaselineTrainer" not in nodes
@@ -99,7 +168,10 @@ def test_there_can_be_no_baseline():
 
 @pytest.mark.parametrize("trainer", ["CycleGANTrainer", "RobustTrainer", "BaselineTrainer"])
 def test_no_trainer_starts_before_the_examples_are_validated(trainer):
-    assert "ExampleValidator" in compiled()[trainer].upstream_nodes
+    nodes = compiled()
+    assert "ExampleGate" in nodes[trainer].upstream_nodes
+    assert sources(nodes["ExampleGate"], "anomalies") == {"ExampleValidator"}
+    assert sources(nodes["ExampleGate"], "examples") == {"ExampleGen"}
 
 
 def test_another_file_of_weights_is_another_training(tmp_path):

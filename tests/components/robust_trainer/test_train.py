@@ -1,4 +1,5 @@
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -289,22 +290,25 @@ def test_an_empty_group_is_named(run, toy, write_records, toy_records, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "bad, message",
+    "bad, says",
     [
-        (Record(tf.io.encode_png(np.zeros((16, 15, 1), np.uint8)).numpy(), 0, 0, "bad"), r"\[16,15,1\]"),
+        (
+            Record(tf.io.encode_png(np.zeros((16, 15, 1), np.uint8)).numpy(), 0, 0, "bad"),
+            r"record 4: .*\[16,15,1\]",
+        ),
         (
             Record(tf.io.encode_png(np.zeros(SHAPE, np.uint8)).numpy(), 2, 0, "bad"),
-            "label 2, but the data set has 2",
+            "record 4, 'bad': label 2, but the data set has 2 classes",
         ),
-        (b"no record", "Could not parse"),
+        (b"no record", "record 4: Could not parse"),
     ],
 )
-def test_a_bad_record_is_named(run, write_records, toy_records, tmp_path, bad, message):
+def test_a_bad_record_is_named(run, write_records, toy_records, tmp_path, bad, says):
     path = write_records(tmp_path / "bad.gz", [*toy_records([[1, 1], [1, 1]], SHAPE), bad])
     for files in ({"train_path": path}, {"validation_path": path}):
-        with pytest.raises(ValueError, match=message) as error:
+        with pytest.raises(ValueError) as error:
             run(**files, method="erm")
-        assert one_line(error).startswith(f"{path}: record 4: ")
+        assert re.match(f"{re.escape(path)}: {says}", one_line(error))
 
 
 def test_a_truncated_file_is_named(run, toy, tmp_path):

@@ -1,0 +1,1 @@
+"""Puts the patched images that Goel et al. have published beside the records that they were made from."""
