@@ -18,9 +18,11 @@ reproduce-mnist: install  ## ERM, IRM, Group DRO and CAMEL on MNIST-Correlation,
 		mnist_correlation_group_dro_small mnist_correlation_camel_small --seeds 2,3,4 $(ARGS)
 
 test: install  ## the tests, but for the slow ones, in two processes
+	@tests/install_chromium.sh
 	@.venv/bin/python -m pytest --ignore=tests/slow -n 2 --dist loadfile $(ARGS)
 
 test-slow: install  ## killed runs, Beam's runners, networks of full size, three subgroups: minutes
+	@tests/install_chromium.sh
 	@.venv/bin/python -m pytest tests/slow $(ARGS)
 
 install:  ## .venv, from the lock that fits this machine

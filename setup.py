@@ -3,7 +3,7 @@
 from setuptools import find_namespace_packages, setup
 
 FOLDERS = ("pipelines", "components", "data")
-DATA = ("*.yaml", "*.gz", "*.html", "*.j2", "*.css", "*.md", "SHA256SUMS")
+DATA = ("*.yaml", "*.gz", "*.html", "*.j2", "*.css", "*.js", "*.md", "SHA256SUMS")
 
 packages = []
 for folder in FOLDERS:

@@ -1,5 +1,6 @@
 """`model-patching`: the command line. TFX is loaded only where it runs something."""
 
+import csv
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Annotated
 import typer
 
 from model_patching.pipelines import config as configuration
+from model_patching.pipelines.data_cli import data_app
 
-FAILED, BAD_CONFIG, BAD_ARGUMENT = 1, 2, 2
+FAILED, BAD_CONFIG, BAD_ARGUMENT, NOT_BLESSED = 1, 2, 2, 3
 
 main = typer.Typer(
     name="model-patching",
@@ -18,11 +20,14 @@ main = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+main.add_typer(data_app, name="data")
 
 Preset = Annotated[str, typer.Argument(metavar="PRESET", help="Name of a preset, or path of a YAML file.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: --set training.epochs=5.")
 ]
+Root = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the runs, `root` in their configuration.")]
+Share = Annotated[float | None, typer.Option(min=0, max=1)]
 
 
 def _print_version(wanted: bool) -> None:
@@ -163,39 +168,196 @@ def translate(
 
 
 @main.command()
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="CSV with the columns label, subgroup, and prediction or probability_<class> for each class.",
+        ),
+    ],
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Another model's predictions of the same examples.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of report.html and summary.json.")
+    ] = Path("evaluation"),
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME…",
+            help="The classes in their order; numbers in the file may stand for them, counted from 0.",
+        ),
+    ] = None,
+    subgroups: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME…", help="The subgroups in their order, likewise.")
+    ] = None,
+    label_column: Annotated[str, typer.Option(metavar="NAME")] = "label",
+    subgroup_column: Annotated[str, typer.Option(metavar="NAME")] = "subgroup",
+    prediction_column: Annotated[str, typer.Option(metavar="NAME")] = "prediction",
+    probability_prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the columns of probabilities begin with.")
+    ] = "probability_",
+    min_worst_group_accuracy: Share = None,
+    max_subgroup_gap: Share = None,
+    max_worst_group_drop: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How far the worst group may be below the baseline's.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How the model was trained; `compare` goes by it.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training; `compare` goes by it.")] = None,
+) -> None:
+    """Evaluate any model's predictions group by group: accuracy, intervals, gap, and a report.
+
+    Exit codes: 0 done, 1 the result can't be written, 2 an argument or a file is wrong and nothing was written, 3 a
+    threshold was missed.
+    """
+    from model_patching.pipelines.evaluate_predictions import BadPredictions, Columns, evaluate_predictions
+
+    if max_worst_group_drop is not None and baseline is None:
+        typer.echo("--max-worst-group-drop: compares with a baseline, give one with --baseline", err=True)
+        raise typer.Exit(BAD_ARGUMENT)
+    thresholds = {
+        "min_worst_group_accuracy": min_worst_group_accuracy,
+        "max_subgroup_gap": max_subgroup_gap,
+        "max_worst_group_drop": max_worst_group_drop,
+    }
+    try:
+        passed = evaluate_predictions(
+            predictions,
+            baseline,
+            output,
+            columns=Columns(label_column, subgroup_column, prediction_column, probability_prefix),
+            classes=_names(classes, "--classes"),
+            subgroups=_names(subgroups, "--subgroups"),
+            thresholds=thresholds,
+            method=method,
+            seed=seed,
+        )
+    except BadPredictions as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    except OSError as error:
+        raise _cannot_write(error) from None
+    raise typer.Exit(0 if passed else NOT_BLESSED)
+
+
+@main.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="summary.json of a run, or the folder that holds it.")
     ],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of comparison.json, comparison.md and comparison.png.")
+        Path, typer.Option(metavar="DIR", help="Folder of comparison.html, .json, .md and .png.")
     ] = Path("comparison"),
 ) -> None:
     """Compare methods by their runs' summary.json: mean ± standard deviation over the seeds.
 
     Exit codes: 0 done, 1 the result can't be written, 2 a run can't be compared and nothing was written.
     """
-    from rich.console import Console
-
     from model_patching.pipelines.compare_runs import (
         WrongRun,
         compare_runs,
         comparison_table,
         write_comparison,
     )
+    from model_patching.pipelines.console import print_table
 
     try:
         methods = compare_runs(runs)
     except WrongRun as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_ARGUMENT) from None
-    Console().print(comparison_table(methods))
+    print_table(comparison_table(methods))
     try:
         paths = write_comparison(methods, output)
     except OSError as error:
         raise _cannot_write(error) from None
     for path in paths:
         typer.echo(path)
+
+
+@main.command()
+def runs(
+    root: Root = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of them as JSON.")] = False,
+) -> None:
+    """List the runs in ML Metadata, the latest first, with their verdict and worst group.
+
+    Exit codes: 0 done, 2 there is no such folder of runs.
+    """
+    from model_patching.pipelines.find_run import NoSuchRun
+    from model_patching.pipelines.past_runs import past_runs, say_runs
+
+    try:
+        found = past_runs(root)
+    except NoSuchRun as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        say_runs(found)
+
+
+@main.command()
+def report(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id of a run, `latest`, or a folder that it left.")
+    ] = "latest",
+    root: Root = Path("runs"),
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Show it in a browser.")] = True,
+) -> None:
+    """Print where a run's report is, and show it.
+
+    Exit codes: 0 done, 2 there is no such run or it has no report.
+    """
+    from model_patching.pipelines.find_run import NoSuchRun
+    from model_patching.pipelines.open_in_browser import open_in_browser
+    from model_patching.pipelines.past_runs import find_report
+
+    try:
+        path = find_report(root, run)
+    except NoSuchRun as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    typer.echo(path)
+    if show:
+        open_in_browser(path)
+
+
+@main.command()
+def slices(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="Id of a run, `latest`, or a folder: of the runs, or an Evaluator's evaluation.",
+        ),
+    ] = "latest",
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("slices.html"),
+    root: Root = Path("runs"),
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Show it in a browser.")] = True,
+) -> None:
+    """Write TFMA's browser of a run's slices as one HTML file, which needs no network.
+
+    Exit codes: 0 done, 1 the file can't be written, 2 there is no such run or it has no evaluation.
+    """
+    from model_patching.pipelines.find_run import NoSuchRun
+    from model_patching.pipelines.open_in_browser import open_in_browser
+    from model_patching.pipelines.slices.write_slices import NoEvaluation, write_slices
+
+    try:
+        write_slices(root, run, output)
+    except (NoSuchRun, NoEvaluation) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_ARGUMENT) from None
+    except OSError as error:
+        raise _cannot_write(error) from None
+    typer.echo(output)
+    if show:
+        open_in_browser(output)
 
 
 @main.command()
@@ -219,6 +381,17 @@ def worker(
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
+
+
+def _names(text: str | None, option: str) -> list[str] | None:
+    """Names with commas between; one with a comma in it stands in quotes, as in a CSV file."""
+    if text is None:
+        return None
+    names = next(csv.reader([text], skipinitialspace=True), [])
+    if not names or not all(names) or len(set(names)) < len(names):
+        typer.echo(f"{option} {text}: give different names with commas between", err=True)
+        raise typer.Exit(BAD_ARGUMENT)
+    return names
 
 
 def _cannot_write(error: OSError) -> typer.Exit:

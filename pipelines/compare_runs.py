@@ -1,17 +1,18 @@
 """`model-patching compare`: methods side by side, each the mean over its runs with different seeds."""
 
 import json
-import math
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import matplotlib
-from matplotlib.figure import Figure
+from rich.markup import escape
 from rich.table import Table
 
-from model_patching.components.subgroup_report.figures import BASELINE, THIS_MODEL
+from model_patching.components.subgroup_report import figures
+from model_patching.components.subgroup_report.page import page_environment
 from model_patching.components.subgroup_report.text import MISSING
 
 SUMMARY = "summary.json"
@@ -33,9 +34,10 @@ def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
         runs: files `summary.json`, or folders of a SubgroupReport that hold one.
 
     Returns:
-        For each method, in the order of its first run: `method`, `seeds`, and for each of `FIGURES` mean, std (the
-        sample's, None with one run) and values, as fractions. A method with several settings of its training has an
-        entry for each of them, and `method` says in which keys they differ.
+        For each method, in the order of its first run: `method`, `dataset`, `seeds`, `runs` (of each the file and the
+        worst group), and for each of `FIGURES` mean, std (the sample's, None with one run) and values, as fractions;
+        `groups` has the same of each group's accuracy. A method with several settings of its training has an entry for
+        each of them, and `method` says in which keys they differ.
 
     Raises:
         WrongRun: a summary isn't there or isn't one, the runs have different data sets, or the same settings have a
@@ -65,42 +67,71 @@ def compare_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
 def comparison_table(methods: Sequence[dict[str, Any]]) -> Table:
     """A row a method, mean ± standard deviation in per cent; the best worst group in bold."""
     table = Table()
-    table.add_column("method", no_wrap=True)
+    table.add_column("method")
     table.add_column("seeds", no_wrap=True)
     for heading in FIGURES.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    best = max(methods, key=lambda method: method["worst_group_accuracy"]["mean"])
+    best = _best(methods)
     for method in methods:
-        table.add_row(*_cells(method), style="bold" if method is best else "")
+        table.add_row(*map(escape, _cells(method)), style="bold" if method is best else "")
     return table
 
 
 def write_comparison(methods: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Writes `comparison.json`, `comparison.md` and `comparison.png`; returns their paths.
+    """Writes `comparison.html`, `.json`, `.md` and `.png`; returns their paths.
 
     Raises:
         OSError: one can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"comparison.{kind}" for kind in ("json", "md", "png")]
+    paths = [folder / f"comparison.{kind}" for kind in ("json", "md", "png", "html")]
     paths[0].write_text(json.dumps({"methods": list(methods)}, indent=2) + "\n", encoding="utf-8")
     rows = [["method", "seeds", *FIGURES.values()], ["---"] * (2 + len(FIGURES)), *map(_cells, methods)]
     paths[1].write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
-    _plot(methods, paths[2])
+    figures.methods_figure(methods).savefig(paths[2], dpi=200)
+    paths[3].write_text(_page(methods, folder), encoding="utf-8")
     return paths
+
+
+def _page(methods: Sequence[dict[str, Any]], folder: Path) -> str:
+    """`comparison.html`, with links from the folder to the runs' files."""
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template("comparison.html.j2")
+        .render(
+            methods=methods,
+            dataset=methods[0]["dataset"],
+            headings=list(FIGURES.values()),
+            cells=_cells,
+            best=_best(methods),
+            methods_chart=figures.methods_chart(methods),
+            groups_chart=figures.groups_of_methods_chart(methods),
+            links=lambda run: _links(Path(run["summary"]), folder),
+        )
+    )
+
+
+def _links(summary: Path, folder: Path) -> dict[str, str]:
+    """From a folder to a run's files that are there."""
+    files = {"report": summary.with_name("report.html"), "figures": summary}
+    return {name: quote(os.path.relpath(file, folder)) for name, file in files.items() if file.is_file()}
 
 
 def _read(path: Path) -> dict[str, Any]:
     file = path / SUMMARY if path.is_dir() else path
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
+        if summary["method"] is None:
+            raise WrongRun(f"{file}: has no method; name it with `model-patching evaluate --method`")
         for key in ("average_accuracy", "worst_group_accuracy"):
             if not isinstance(summary[key], float):
                 raise WrongRun(f"{file}: its test split has no examples")
         return {
             "dataset": summary["dataset"],
-            "settings": {"method": summary["method"], **summary["settings"]},
+            "settings": {"method": summary["method"], **(summary["settings"] or {})},
             "seed": summary["seed"],
+            "run": {"summary": str(file), "worst_group": summary["worst_group"]},
+            "groups": {group["name"]: group["accuracy"] for group in summary["groups"]},
             "average_accuracy": summary["average_accuracy"],
             "worst_group_accuracy": summary["worst_group_accuracy"],
             "subgroup_gap": summary["subgroup_gap"]["largest"],
@@ -134,49 +165,40 @@ def _names(all_settings: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def _mean(method: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"method": method, "seeds": [summary["seed"] for summary in summaries]}
-    for key in FIGURES:
-        values = [summary[key] for summary in summaries]
-        # A class with one subgroup in the test split has no gap.
-        known = [value for value in values if value is not None]
-        found[key] = {
-            "mean": statistics.fmean(known) if known else None,
-            "std": statistics.stdev(known) if len(known) > 1 else None,
-            "values": values,
-        }
-    return found
+    return {
+        "method": method,
+        "dataset": summaries[0]["dataset"]["name"],
+        "seeds": [summary["seed"] for summary in summaries],
+        "runs": [summary["run"] for summary in summaries],
+        **{key: _spread([summary[key] for summary in summaries]) for key in FIGURES},
+        "groups": [
+            {"name": name, **_spread([summary["groups"][name] for summary in summaries])}
+            for name in summaries[0]["groups"]
+        ],
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    # A class with one subgroup in the test split has no gap, a group without examples no accuracy.
+    known = [value for value in values if value is not None]
+    return {
+        "mean": statistics.fmean(known) if known else None,
+        "std": statistics.stdev(known) if len(known) > 1 else None,
+        "values": list(values),
+    }
+
+
+def _best(methods: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return max(methods, key=lambda method: method["worst_group_accuracy"]["mean"])
 
 
 def _cells(method: dict[str, Any]) -> list[str]:
-    cells = [method["method"], ", ".join(map(str, method["seeds"]))]
+    cells = [
+        method["method"],
+        ", ".join(MISSING if seed is None else str(seed) for seed in method["seeds"]),
+    ]
     for key in FIGURES:
         mean, std = method[key]["mean"], method[key]["std"]
         text = MISSING if mean is None else f"{100 * mean:.1f}"
         cells.append(text + (f" ± {100 * std:.1f}" if std is not None else "") + " %")
     return cells
-
-
-def _plot(methods: Sequence[dict[str, Any]], path: Path) -> None:
-    """Worst group and average of each method; whiskers are the standard deviation, dots the runs."""
-    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(6.4, 1.2 + 0.6 * len(methods)), layout="constrained")
-        axes = figure.subplots()
-        for offset, key, colour in (
-            (-0.14, "worst_group_accuracy", THIS_MODEL),
-            (0.14, "average_accuracy", BASELINE),
-        ):
-            positions = [index + offset for index in range(len(methods))]
-            means = [100 * method[key]["mean"] for method in methods]
-            spreads = [100 * (method[key]["std"] or math.nan) for method in methods]
-            axes.errorbar(
-                means, positions, xerr=spreads, fmt="o", color=colour, label=FIGURES[key], capsize=3
-            )
-            for position, method in zip(positions, methods, strict=True):
-                values = [100 * value for value in method[key]["values"]]
-                axes.plot(values, [position] * len(values), ".", color=colour, alpha=0.4)
-        axes.set_yticks(range(len(methods)), [method["method"] for method in methods])
-        axes.set_ylim(len(methods) - 0.5, -0.5)
-        axes.set_xlabel("accuracy on the test split, %")
-        axes.grid(axis="x", alpha=0.3)
-        figure.legend(loc="outside upper center", ncols=2, frameon=False)
-        figure.savefig(path, dpi=150)

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rich
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 PLAIN_WIDTH = 160  # columns at most, where there is no terminal
+_UNLIMITED = 10_000
 
 
 @contextmanager
@@ -56,6 +59,11 @@ def output_moved_to(log: Path) -> Iterator[None]:
 def say(text: str, style: str | None = None) -> None:
     """Prints lines on rich's global console just as they are: no markup, no wrapping into several lines."""
     rich.get_console().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """Prints a table on standard output; in a file or pipe, where nothing has to fit a screen, as wide as it needs."""
+    Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
 
 
 @contextmanager

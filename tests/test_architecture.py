@@ -104,6 +104,11 @@ def test_the_command_line_starts_without_tfx_and_tensorflow() -> None:
     assert heavy_imports(f"{PACKAGE}.pipelines.cli", ROOT) == []
 
 
+@pytest.mark.parametrize("module", ["compare_runs", "evaluate_predictions", "find_run"])
+def test_a_command_that_runs_nothing_does_without_them(module: str) -> None:
+    assert heavy_imports(f"{PACKAGE}.pipelines.{module}", ROOT) == []
+
+
 def write(root: Path, sources: dict[str, str]) -> None:
     for name, source in sources.items():
         path = root / name

@@ -12,6 +12,14 @@ _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
+class GroupCounts:
+    """One model's result on one split."""
+
+    correct: np.ndarray  # int64 [C, K], examples of each group that the model classified correctly
+    count: np.ndarray  # int64 [C, K], examples of each group
+
+
+@dataclass(frozen=True)
 class GroupMetrics:
     """What `group_metrics` found. NaN stands for "no examples to say it from"."""
 

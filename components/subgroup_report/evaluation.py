@@ -1,20 +1,11 @@
 """Reads what the Evaluator wrote: the examples of each group, and how many each model got right."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
+from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.data.dataset import LABEL, SUBGROUP, Dataset
-
-
-@dataclass(frozen=True)
-class GroupCounts:
-    """One model's result on one split."""
-
-    correct: np.ndarray  # int64 [C, K]
-    count: np.ndarray  # int64 [C, K]
 
 
 def read_evaluation(path: str, dataset: Dataset) -> tuple[GroupCounts, GroupCounts | None]:

@@ -1,8 +1,9 @@
-"""The report's charts, as SVG that takes on the page's text colour and fonts."""
+"""The charts of reports and comparisons, as SVG that takes on the page's text colour and fonts."""
 
 import io
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def group_accuracy(summary: dict[str, Any]) -> Markup:
     axes.set_yticks(range(len(groups)), [group["name"] for group in groups], parse_math=False)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
-    axes.set_xlabel("accuracy on the test split, %")
+    axes.set_xlabel("accuracy, %")
     axes.grid(axis="x", color=_TEXT, alpha=0.15)
     _legend(figure, columns=len(series))
     return _svg(figure, "group-accuracy")
@@ -132,6 +133,80 @@ def translation_curves(trainings: Sequence[dict[str, Any]], dataset: dict[str, A
     rows[-1].set_xlabel("step")
     _legend(figure, columns=1)
     return _svg(figure, "translation-curves")
+
+
+def methods_figure(methods: Sequence[dict[str, Any]]) -> Figure:
+    """A row a method: worst group above average; dots are the runs, whiskers mean ± standard deviation.
+
+    Args:
+        methods: what `compare_runs` made.
+    """
+    names = [_wrapped(method["method"]) for method in methods]
+    series = [
+        ("worst group", THIS_MODEL, [method["worst_group_accuracy"] for method in methods]),
+        ("average", BASELINE, [method["average_accuracy"] for method in methods]),
+    ]
+    return _means_figure(names, series, columns=2)
+
+
+def methods_chart(methods: Sequence[dict[str, Any]]) -> Markup:
+    """`methods_figure` for a page."""
+    return _svg(methods_figure(methods), "methods")
+
+
+def groups_of_methods_chart(methods: Sequence[dict[str, Any]]) -> Markup:
+    """A row a group: each method's accuracy there; dots are the runs, whiskers mean ± standard deviation.
+
+    Args:
+        methods: what `compare_runs` made.
+    """
+    names = [_wrapped(group["name"]) for group in methods[0]["groups"]]
+    series = [
+        (_wrapped(method["method"], 50), PAIRS[number % len(PAIRS)], method["groups"])
+        for number, method in enumerate(methods)
+    ]
+    short = all(len(method["method"]) <= 16 for method in methods)
+    return _svg(_means_figure(names, series, columns=2 if short else 1), "groups-of-methods")
+
+
+def _means_figure(
+    names: Sequence[str], series: Sequence[tuple[str, str, Sequence[dict[str, Any]]]], columns: int
+) -> Figure:
+    """A row a name, and in it one above the other the series: (label, colour, of each row mean, std and values)."""
+    step = 0.8 / len(series)
+    lines = sum(max(name.count("\n"), len(series)) for name in names)
+    figure, (axes,) = _figure(height=0.9 + 0.2 * len(names) + 0.2 * lines + 0.15 * len(series))
+    for order, (label, colour, figures) in enumerate(series):
+        offset = step * (order - (len(series) - 1) / 2 - 0.2)
+        seen = [(row + offset, one) for row, one in enumerate(figures) if one["mean"] is not None]
+        axes.errorbar(
+            [100 * one["mean"] for _, one in seen],
+            [position for position, _ in seen],
+            xerr=[100 * (one["std"] or math.nan) for _, one in seen],
+            fmt="|",
+            markersize=7,
+            markeredgewidth=1.8,
+            capsize=2,
+            color=colour,
+            label=label,
+        )
+        runs = [
+            (100 * value, position + 0.4 * step)  # below the whiskers, or these would hide them
+            for position, one in seen
+            for value in one["values"]
+            if value is not None
+        ]
+        axes.plot(*zip(*runs, strict=True), ".", markersize=5, color=colour, alpha=0.6)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("accuracy, %")
+    axes.grid(axis="x", color=_TEXT, alpha=0.15)
+    _legend(figure, columns=columns)
+    return figure
+
+
+def _wrapped(name: str, width: int = 24) -> str:
+    return textwrap.fill(name, width)
 
 
 def _worst_percent(directions: Sequence[dict[str, Any]], key: str) -> float:

@@ -1,60 +1,59 @@
 """`report.html`: one self-contained page that shows the figures of `summary.json`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from model_patching.components.subgroup_report import figures, text
-from model_patching.components.subgroup_report.sheets import PairSheets
+from model_patching.components.subgroup_report import figures
+from model_patching.components.subgroup_report.page import page_environment
 from model_patching.components.subgroup_report.translation import in_words, worst_direction
 from model_patching.components.subgroup_report.verdict import baseline_name, verdict
+
+if TYPE_CHECKING:  # it loads TensorFlow, which predictions from elsewhere don't need
+    from model_patching.components.subgroup_report.sheets import PairSheets
 
 
 def render(
     summary: dict[str, Any],
-    training: dict[str, Any],
+    training: dict[str, Any] | None = None,
     baseline_training: dict[str, Any] | None = None,
     translator_trainings: Sequence[dict[str, Any]] = (),
-    sheets: Sequence[PairSheets] = (),
+    sheets: Sequence["PairSheets"] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> str:
     """Renders the page. Every figure in it is the summary's.
 
     Args:
-        summary: what `build_summary` made.
+        summary: what `build_summary` or `summarize_predictions` made.
         training, baseline_training, translator_trainings: `training.json` of the model, of the baseline and of each
             CycleGANTrainer, for curves and settings.
         sheets: sample sheets in the order to show them.
+        sources: what the figures come from, by name, where that isn't a run.
 
     Returns:
         HTML that loads nothing from anywhere.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": text.percent,
-        "points": text.points,
-        "interval": text.interval,
-        "error": text.error,
-        "seconds": text.seconds,
-    }
-    runs = [("this model", training)] + ([("baseline", baseline_training)] if baseline_training else [])
-    return environment.get_template("report.html.j2").render(
-        summary=summary,
-        baseline_name=baseline_name(summary),
-        verdict=_sentence(verdict(summary)),
-        group_chart=figures.group_accuracy(summary),
-        curves=figures.training_curves(runs) if training["history"] else None,
-        runs=runs,
-        settings=flatten(training["settings"]),
-        **_translation(summary, translator_trainings),
-        sheets=sheets,
+    runs = [
+        (name, one)
+        for name, one in (("this model", training), ("baseline", baseline_training))
+        if one is not None
+    ]
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            baseline_name=baseline_name(summary),
+            verdict=_sentence(verdict(summary)),
+            group_chart=figures.group_accuracy(summary),
+            curves=figures.training_curves(runs) if training and training["history"] else None,
+            training=training,
+            runs=runs,
+            settings=flatten(training["settings"]) if training else {},
+            sources=sources,
+            **_translation(summary, translator_trainings),
+            sheets=sheets,
+        )
     )
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
-from model_patching.components.evaluator.group_metrics import group_metrics, wilson_interval
+from model_patching.components.evaluator.group_metrics import GroupCounts, group_metrics, wilson_interval
 from model_patching.components.evaluator.settings import EvaluatorSettings
-from model_patching.components.subgroup_report.evaluation import GroupCounts
 from model_patching.components.subgroup_report.translation import build_translation
-from model_patching.data.dataset import Dataset
+from model_patching.data.dataset import Dataset, Groups
 
 
 def build_summary(
@@ -58,12 +57,12 @@ def build_summary(
         "pipeline": pipeline,
         "run_id": run_id,
         "dataset": {"name": dataset_name, **dataset.model_dump(mode="json")},
-        **_model_block(training, candidate, train_count, dataset),
+        **model_block(training, candidate, train_count, dataset),
         "blessed": blessed,
         "thresholds": _thresholds(evaluator),
         "baseline": None
         if baseline is None
-        else {"kind": evaluator.baseline, **_model_block(baseline_training, baseline, train_count, dataset)},
+        else {"kind": evaluator.baseline, **model_block(baseline_training, baseline, train_count, dataset)},
         "translation": build_translation(translator_trainings, translation_thresholds, dataset),
         "timings": timings,
         "versions": {**versions, **training["versions"]},
@@ -79,20 +78,33 @@ def to_json(summary: dict[str, Any]) -> str:
     return json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _model_block(
-    training: dict[str, Any] | None, counts: GroupCounts, train_count: np.ndarray, dataset: Dataset
+def model_block(
+    training: dict[str, Any] | None,
+    counts: GroupCounts,
+    train_count: np.ndarray | None,
+    names: Groups,
+    slices: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
+    """The figures of one model.
+
+    Args:
+        training: its `training.json`, None where there is none.
+        counts: of the test split.
+        train_count: the weights of the average, see `group_metrics`.
+        names: of the groups.
+        slices: further metrics, see `predictions_summary`.
+    """
     metrics = group_metrics(counts.correct, counts.count, train_count)
     low, high = wilson_interval(counts.correct, counts.count)
     groups = [
         {
             "label": label,
             "subgroup": subgroup,
-            "name": dataset.group_names[dataset.group_index(label, subgroup)],
+            "name": names.group_names[names.group_index(label, subgroup)],
             "count": int(counts.count[label, subgroup]),
-            "accuracy": _number(metrics.accuracy[label, subgroup]),
-            "ci_low": _number(low[label, subgroup]),
-            "ci_high": _number(high[label, subgroup]),
+            "accuracy": number(metrics.accuracy[label, subgroup]),
+            "ci_low": number(low[label, subgroup]),
+            "ci_high": number(high[label, subgroup]),
         }
         for label, subgroup in np.ndindex(counts.count.shape)
     ]
@@ -101,16 +113,17 @@ def _model_block(
         "method": training and training["method"],
         "seed": training and training["seed"],
         "settings": training and {key: value for key, value in training["settings"].items() if key != "seed"},
-        "average_accuracy": _number(metrics.average_accuracy),
-        "worst_group_accuracy": _number(metrics.worst_group_accuracy),
-        "worst_group": worst and dataset.group_names[dataset.group_index(*worst)],
+        "average_accuracy": number(metrics.average_accuracy),
+        "worst_group_accuracy": number(metrics.worst_group_accuracy),
+        "worst_group": worst and names.group_names[names.group_index(*worst)],
         "subgroup_gap": {
-            "largest": _number(metrics.largest_subgroup_gap),
+            "largest": number(metrics.largest_subgroup_gap),
             "per_class": {
-                name: _number(gap) for name, gap in zip(dataset.classes, metrics.subgroup_gap, strict=True)
+                name: number(gap) for name, gap in zip(names.classes, metrics.subgroup_gap, strict=True)
             },
         },
         "groups": groups,
+        "slices": slices,
     }
 
 
@@ -122,5 +135,6 @@ def _thresholds(evaluator: EvaluatorSettings) -> dict[str, float | None]:
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """A number as JSON has it; None for NaN and infinity."""
     return float(value) if math.isfinite(value) else None

@@ -14,7 +14,7 @@ def percent(value: float | None) -> str:
 
 
 def error(value: float | None) -> str:
-    """A mean distance of pixels: 0.03156 → "0.032"."""
+    """A mean distance of pixels, a loss: 0.03156 → "0.032"."""
     return MISSING if value is None else f"{value:.3f}"
 
 

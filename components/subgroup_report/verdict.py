@@ -30,18 +30,19 @@ def verdict(summary: dict[str, Any]) -> str:
         return f"not gated: {outcome}"
     if summary["blessed"]:
         return f"blessed: {outcome}"
-    return f"not blessed: {'; '.join([outcome, *_refusals(summary)])}"
+    return f"not blessed: {'; '.join([outcome, *missed_thresholds(summary)])}"
 
 
 def baseline_name(summary: dict[str, Any]) -> str | None:
     """What the baseline is, to a reader: "the ERM model"."""
     if summary["baseline"] is None:
         return None
-    return {"erm": "the ERM model", "last_blessed": "the last blessed model"}[summary["baseline"]["kind"]]
+    names = {"erm": "the ERM model", "last_blessed": "the last blessed model", "predictions": "the baseline"}
+    return names[summary["baseline"]["kind"]]
 
 
-def _refusals(summary: dict[str, Any]) -> list[str]:
-    """Which thresholds were missed."""
+def missed_thresholds(summary: dict[str, Any]) -> list[str]:
+    """What was asked for and not reached, a phrase for each threshold; a threshold that is None asks for nothing."""
     thresholds, worst = summary["thresholds"], summary["worst_group_accuracy"]
     lowest, widest = thresholds["min_worst_group_accuracy"], thresholds["max_subgroup_gap"]
     drop, gap = thresholds["max_worst_group_drop"], summary["subgroup_gap"]["largest"]
@@ -50,6 +51,7 @@ def _refusals(summary: dict[str, Any]) -> list[str]:
         reasons.append(f"at least {percent(lowest)} was asked for")
     if widest is not None and (gap is None or gap > widest + ROUNDING):
         reasons.append(f"the largest subgroup gap is {percent(gap)}, at most {percent(widest)} was asked for")
-    if summary["baseline"] and worst < summary["baseline"]["worst_group_accuracy"] - drop - ROUNDING:
+    before = summary["baseline"] and summary["baseline"]["worst_group_accuracy"]
+    if None not in (drop, before) and worst < before - drop - ROUNDING:
         reasons.append(f"at most {percent(drop)} below {baseline_name(summary)}'s was asked for")
     return reasons

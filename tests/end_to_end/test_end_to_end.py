@@ -15,10 +15,11 @@ import pytest
 import tensorflow as tf
 from tfx.orchestration import metadata
 
-from model_patching.data.mnist_correlation import DATASET
+from model_patching.data.mnist_correlation import MnistCorrelationSettings, dataset
 from model_patching.data.schema import decode_image, deserialize, read_records
 
 REPOSITORY = Path(__file__).parents[2]
+DATASET = dataset(MnistCorrelationSettings())
 TOY = Path(__file__).parent / "toy.yaml"
 BIN = Path(sys.executable).parent
 BEFORE_PATCHES = [
@@ -26,6 +27,7 @@ BEFORE_PATCHES = [
     "StatisticsGen",
     "SchemaGen",
     "ExampleValidator",
+    "ExampleGate",
     "BaselineTrainer",
     "CycleGANTrainer",
 ]
@@ -201,6 +203,20 @@ def test_the_translators_diagnosis_is_in_the_summary_and_with_the_model(workspac
     for name, worst in (("flip_rate", min), ("cycle_error", max)):
         value = properties[f"translation_{name}"].double_value
         assert value == pytest.approx(worst(row[name] for row in rows), rel=1e-5)
+
+
+def test_the_page_of_slices_has_the_summarys_figures(workspace, chromium):
+    done = workspace.run("model-patching", "slices", "latest", "--no-open")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "slices.html\n", "")
+    chromium.open((workspace.folder / "slices.html").as_uri())
+    table = ".google-visualization-table-table tr"
+    chromium.wait_for(lambda: len(chromium.rows(table)) > 1)
+    header, *rows = chromium.rows(table)
+    column = header.index("sparse_categorical_accuracy")
+    found = {row[0]: float(row[column].split()[0]) for row in rows}
+    for group in summary(workspace)["groups"]:
+        name = "label_X_subgroup:" + group["name"].replace(" / ", "_X_")
+        assert found[name] == pytest.approx(group["accuracy"], abs=6e-6)
 
 
 def test_translators_below_a_threshold_make_no_patches_and_need_no_new_training(workspace):

@@ -32,7 +32,17 @@ def model_patching(*arguments: str, cwd: Path | None = None) -> subprocess.Compl
 def test_help_lists_the_commands():
     done = model_patching("--help")
     assert done.returncode == 0
-    for command in ("run", "presets", "config", "translate"):
+    for command in (
+        "run",
+        "presets",
+        "config",
+        "translate",
+        "evaluate",
+        "compare",
+        "runs",
+        "report",
+        "slices",
+    ):
         assert f" {command} " in done.stdout
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from model_patching.pipelines.cli import main
 
 
 @dataclass
@@ -95,6 +98,19 @@ def test_the_run_ends_with_table_verdict_and_paths(runs: Runs):
     assert f"\n{verdict}\n" in runs.outputs[2]
     assert "\ntranslation" not in runs.outputs[2]
     assert "\nmodel    not pushed" in runs.outputs[2]
+
+
+def test_the_runs_are_found_again(runs: Runs):
+    result = CliRunner().invoke(main, ["runs", "--root", str(runs.root), "--json"])
+    assert result.exit_code == 0, result.output
+    report = f"{runs.root}/model_patching/Report/report/{{}}/report.html"
+    assert [(run["pipeline"], run["verdict"], run["report"]) for run in json.loads(result.output)] == [
+        ("model_patching", "no report", None),
+        ("model_patching", "failed: Second", None),
+        ("model_patching", "not blessed", report.format(9)),
+        ("model_patching", "blessed", report.format(3)),  # from the cache
+        ("model_patching", "blessed", report.format(3)),
+    ]
 
 
 def test_piped_output_is_plain_text(runs: Runs):

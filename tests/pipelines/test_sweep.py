@@ -66,6 +66,8 @@ def sweep(tmp_path, monkeypatch):
                 "settings": config.training.model_dump(mode="json", exclude={"seed"}),
                 "seed": config.training.seed,
                 "average_accuracy": 0.9,
+                "worst_group": "a / x",
+                "groups": [{"name": "a / x", "accuracy": 0.7}],
                 "worst_group_accuracy": 0.7 + config.training.seed / 100,
                 "subgroup_gap": {"largest": 0.1},
             }

@@ -98,6 +98,8 @@ def Report(
 ) -> None:
     """Leaves what SubgroupReport and Pusher leave."""
     summary = {
+        "method": "camel",
+        "seed": 3,
         "worst_group": "even / zigzag",
         "worst_group_accuracy": 0.25,
         "average_accuracy": 0.8,
@@ -113,6 +115,7 @@ def Report(
         "translation": TRANSLATION if blessed else None,
     }
     Path(report.uri, "summary.json").write_text(json.dumps(summary))
+    Path(report.uri, "report.html").touch()
     pushed.set_int_custom_property("pushed", blessed)
     if blessed:
         pushed.set_string_custom_property("pushed_destination", "serving/1")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
+from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.components.evaluator.settings import EvaluatorSettings
-from model_patching.components.subgroup_report.evaluation import GroupCounts
 from model_patching.components.subgroup_report.summary import build_summary
 from model_patching.data.dataset import Dataset
 

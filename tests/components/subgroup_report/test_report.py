@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
+from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.components.evaluator.settings import EvaluatorSettings
-from model_patching.components.subgroup_report.evaluation import GroupCounts
 from model_patching.components.subgroup_report.report import flatten, render
 from model_patching.components.subgroup_report.sheets import read_sheets
 from model_patching.data.dataset import Dataset

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.components.evaluator.settings import EvaluatorSettings
-from model_patching.components.subgroup_report.evaluation import GroupCounts
 from model_patching.components.subgroup_report.summary import to_json
 
 KEYS = [
     "pipeline", "run_id", "dataset", "method", "seed", "settings", "average_accuracy", "worst_group_accuracy",
-    "worst_group", "subgroup_gap", "groups", "blessed", "thresholds", "baseline", "translation", "timings", "versions",
+    "worst_group", "subgroup_gap", "groups", "slices", "blessed", "thresholds", "baseline", "translation", "timings",
+    "versions",
 ]  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def test_the_rest(summarize, dataset):
 def test_baseline_is_the_same_block(summarize):
     summary = summarize()
     baseline = summary["baseline"]
-    assert list(baseline) == ["kind", *KEYS[3:11]]
+    assert list(baseline) == ["kind", *KEYS[3:12]]
     assert (baseline["kind"], baseline["method"]) == ("erm", "erm")
     assert (baseline["worst_group"], baseline["worst_group_accuracy"]) == ("odd / clean", 0.04)
     # (9900 · 0.99 + 100 · 0.1 + 100 · 0.04 + 9900 · 1) / 20000

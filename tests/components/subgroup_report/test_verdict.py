@@ -3,8 +3,8 @@
 import numpy as np
 
 from model_patching.components.evaluator.eval_config import eval_config
+from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.components.evaluator.settings import EvaluatorSettings
-from model_patching.components.subgroup_report.evaluation import GroupCounts
 from model_patching.components.subgroup_report.verdict import ROUNDING, verdict
 
 HUNDREDS = np.array([[100, 100], [50, 100]])
