@@ -13,6 +13,10 @@ PACKAGES = (
     "ml-metadata",
     "apache-beam",
     "numpy",
+    "pandas",
+    "scikit-learn",
+    "fairlearn",
+    "statsmodels",
 )
 
 
