@@ -45,6 +45,13 @@ BeamArgs = Annotated[
 Crop = Annotated[
     bool, typer.Option("--crop", help="Before scaling, cut the images to the records' proportions, centred.")
 ]
+SquareCrop = Annotated[
+    bool | None,
+    typer.Option(
+        "--crop/--no-crop",
+        help="Before scaling, cut images to a square, centred; unless given, CelebA's are, Waterbirds' aren't.",
+    ),
+]
 SourceDir = Annotated[
     Path | None,
     typer.Option(
@@ -173,9 +180,7 @@ def waterbirds(
         int, typer.Option(min=1, metavar="PIXELS", help="Height and width of the images.")
     ] = WATERBIRDS_SIZE,
     resize: Resize = False,
-    crop: Annotated[
-        bool, typer.Option("--crop/--no-crop", help="Before scaling, cut images to a square, centred.")
-    ] = False,
+    crop: SquareCrop = None,
     seed: Seed = 1,
     skip_bad: SkipBad = 0,
     beam_args: BeamArgs = [],  # noqa: B006, typer copies it
@@ -187,7 +192,14 @@ def waterbirds(
     """
     found = _source("waterbirds", source, download, mirror)
     _build_published(
-        lambda: waterbirds_source(found, image_size), output, resize, crop, seed, skip_bad, beam_args
+        lambda: waterbirds_source(found, image_size),
+        output,
+        resize,
+        crop,
+        seed,
+        skip_bad,
+        beam_args,
+        usually_cropped=False,
     )
 
 
@@ -216,9 +228,7 @@ def celeba_undersampled(
         int, typer.Option(min=1, metavar="PIXELS", help="Height and width of the images.")
     ] = CELEBA_SIZE,
     resize: Resize = False,
-    crop: Annotated[
-        bool, typer.Option("--crop/--no-crop", help="Before scaling, cut images to a square, centred.")
-    ] = True,
+    crop: SquareCrop = None,
     seed: Seed = 1,
     skip_bad: SkipBad = 0,
     beam_args: BeamArgs = [],  # noqa: B006, typer copies it
@@ -238,6 +248,7 @@ def celeba_undersampled(
         seed,
         skip_bad,
         beam_args,
+        usually_cropped=True,
     )
 
 
@@ -378,10 +389,11 @@ def _build_published(
     make_source: Callable[[], Source],
     output: Path,
     resize: bool,
-    crop: bool,
+    crop: bool | None,
     seed: int,
     skip_bad: int,
     beam_args: list[str],
+    usually_cropped: bool,
 ) -> None:
     """Builds the records of a published data set, whose images have one size in records and many in folders."""
     try:
@@ -391,6 +403,11 @@ def _build_published(
         raise _wrong(str(error)) from None
     # Records are scaled only where that is asked for: among them an image of another size is a sign of damage.
     resize = resize or not source.keeps_order
+    if crop and not resize:
+        raise _wrong(
+            "--crop goes with --resize here: records' images are scaled only where that is asked for"
+        )
+    crop = usually_cropped if crop is None else crop
     image = ImageSettings(resize=resize, crop=crop and resize, convert_channels=True)
     build_source(lambda: source, output, seed, skip_bad, beam_args, image)
 

@@ -127,6 +127,20 @@ def test_waterbirds_from_the_published_records(tmp_path, write_waterbirds, one_c
         assert order[f"part_{part:05d}"].tolist() == expected
 
 
+def test_published_records_are_cut_only_where_they_are_scaled(tmp_path, write_waterbirds, faces, build):
+    birds = write_waterbirds(tmp_path / "birds", BIRDS, FILE_SIZES)
+    for name, source in (("waterbirds", birds), ("celeba-undersampled", faces)):
+        output = tmp_path / name
+        arguments = (name, "--source", source, "--output", output, "--image-size", 4)
+        code, _, error = build(*arguments, "--crop")
+        assert code == 2 and not output.exists()
+        assert error == (
+            "--crop goes with --resize here: records' images are scaled only where that is asked for\n"
+        )
+        assert build(*arguments, "--crop", "--resize")[0] == 0
+        assert manifest(output)["inputs"]["image"]["crop"] is True
+
+
 def test_waterbirds_from_the_original_folder(tmp_path, build):
     folder = tmp_path / "waterbird_complete95_forest2water2"
     folder.mkdir()
