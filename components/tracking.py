@@ -1,4 +1,4 @@
-"""The experiment tracker: curves, pictures and a summary, sent to Weights & Biases or to nobody.
+"""The experiment tracker: curves, pictures, tables and a summary, sent to Weights & Biases or to nobody.
 
 A tracker that is down, missing or misconfigured never stops a run: after its first failure it falls silent.
 """
@@ -6,7 +6,7 @@ A tracker that is down, missing or misconfigured never stops a run: after its fi
 import logging
 import netrc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -32,13 +32,16 @@ class TrackingSettings(Settings):
 
 
 class Tracker(Protocol):
-    """What a training node tells about itself while it runs."""
+    """What a node tells about itself while it runs."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point to each named curve."""
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds a picture, uint8 [H, W, C]."""
+
+    def table(self, step: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Adds a table; every row has a value, None where it has none, for each column."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Sets closing figures."""
@@ -54,6 +57,9 @@ class NoTracker:
         """Does nothing."""
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Does nothing."""
+
+    def table(self, step: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Does nothing."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
@@ -78,6 +84,13 @@ class WandbTracker:
         import wandb
 
         self._try(lambda run: run.log({name: wandb.Image(image.squeeze())}, step=step))
+
+    def table(self, step: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Adds a table."""
+        import wandb
+
+        data = [list(row) for row in rows]
+        self._try(lambda run: run.log({name: wandb.Table(columns=list(columns), data=data)}, step=step))
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Sets closing figures."""

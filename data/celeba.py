@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 NAME = "celeba_undersampled"
+CITATION = (
+    "CelebA, Liu, Luo, Wang and Tang, Deep Learning Face Attributes in the Wild, 2015; undersampled after Goel, Gu, Li "
+    "and Ré, Model Patching, 2020."
+)
+LICENCE = "CelebA is for non-commercial research."
 PUBLISHED_FOLDER = "celeba_tfrecord_128"
 FOLDERS = {"train": "train", "val": "validation", "test": "test"}  # of the published records, and their split
 IMAGES, ATTRIBUTE_LIST, PARTITION_LIST = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -102,12 +107,14 @@ class Task:
         takes: images of a group of the training split, at most, by (label, subgroup); None takes the published 4,054 of
             (0, 0) with the published attributes, and all with others.
         image_size: height and width of the images to be made.
+        keep: further attributes that the records get, 0 or 1.
     """
 
     label: str = PUBLISHED_PAIR[0]
     subgroup: str = PUBLISHED_PAIR[1]
     takes: Mapping[tuple[int, int], int] | None = None
     image_size: int = PUBLISHED_SIZE
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the attributes.
@@ -115,11 +122,16 @@ class Task:
         Raises:
             SourceError: CelebA doesn't have one, or both are the same.
         """
-        for attribute in (self.label, self.subgroup):
+        for attribute in self.attributes:
             if attribute not in ATTRIBUTES:
                 raise SourceError(f"CelebA has no attribute '{attribute}': {_alternatives(attribute)}")
         if self.label == self.subgroup:
             raise SourceError(f"class and subgroup are both '{self.label}': give two attributes")
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """All that are read: class, subgroup, and those that are kept."""
+        return self.label, self.subgroup, *self.keep
 
     @property
     def dataset(self) -> Dataset:
@@ -146,6 +158,7 @@ class Task:
             "subgroup": self.subgroup,
             "takes": {f"{label},{subgroup}": most for (label, subgroup), most in sorted(self.taken.items())},
             "image_size": self.image_size,
+            **({"keep": list(self.keep)} if self.keep else {}),
         }
 
     def expected_counts(self) -> dict[str, list[list[int]]] | None:
@@ -164,6 +177,8 @@ class Task:
 
 class CelebaRecords(PublishedRecords):
     """CelebA from the published records; see `PublishedRecords`."""
+
+    citation, licence = CITATION, LICENCE
 
     def __init__(self, folder: Path, task: Task):
         """Takes the folder of the splits' folders.
@@ -185,12 +200,17 @@ class CelebaRecords(PublishedRecords):
         """The split by the folder, class and subgroup by the attributes."""
         from model_patching.data.schema import single_value
 
-        values = [
-            single_value(example, name, "int64_list") for name in (self._task.label, self._task.subgroup)
-        ]
-        # Published are 0 and 1. CelebA's own lists have -1 for 0, and so may records that others have made of them.
-        label, subgroup = (0 if value == -1 else value for value in values)
+        label, subgroup = (
+            _presence(single_value(example, name, "int64_list"))
+            for name in (self._task.label, self._task.subgroup)
+        )
         return FOLDERS[part.split("/")[0]], label, subgroup
+
+    def further(self, example: "tf.train.Example") -> dict[str, int | str]:
+        """The attributes that are kept."""
+        from model_patching.data.schema import single_value
+
+        return {name: _presence(single_value(example, name, "int64_list")) for name in self._task.keep}
 
     def expected_counts(self) -> dict[str, list[list[int]]] | None:
         """The published groups, where the attributes are the published ones."""
@@ -199,6 +219,8 @@ class CelebaRecords(PublishedRecords):
 
 class CelebaFolder(ListedImages):
     """CelebA from its makers' lists and images."""
+
+    citation, licence = CITATION, LICENCE
 
     def __init__(self, folder: Path, task: Task):
         """Reads the lists.
@@ -254,6 +276,11 @@ def _names(attribute: str) -> tuple[str, str]:
     return NAMES.get(attribute, (f"not {name}", name))
 
 
+def _presence(value: int) -> int:
+    """0 or 1, as published. CelebA's own lists have -1 for 0, and so may records that others have made of them."""
+    return 0 if value == -1 else value
+
+
 def _alternatives(attribute: str) -> str:
     """Attributes with a similar name; all of them where none is similar."""
     by_lower = {name.lower(): name for name in ATTRIBUTES}
@@ -271,11 +298,11 @@ def _read_lists(attribute_list: Path, partition_list: Path, task: Task) -> list[
     """
     lines = _lines(attribute_list)
     count, header = " ".join(next(lines, ())), next(lines, ())
-    missing = [name for name in (task.label, task.subgroup) if name not in header]
+    missing = [name for name in task.attributes if name not in header]
     if missing:
         raise SourceError(f"{attribute_list}: its second line names no attribute {', '.join(missing)}")
-    # 200,000 lines of 40 attributes: only two of each are kept.
-    faces = [(fields[0], _group(fields[1:], header, task)) for fields in lines]
+    # 200,000 lines of 40 attributes: only a few of each are kept.
+    faces = [(fields[0], _presences(fields[1:], header, task)) for fields in lines]
     if count != str(len(faces)):
         raise SourceError(f"{attribute_list}: {len(faces)} rows of images, but its first line says {count}")
     if not faces:
@@ -284,7 +311,7 @@ def _read_lists(attribute_list: Path, partition_list: Path, task: Task) -> list[
     if len(partitions) != len(faces):
         raise SourceError(f"{partition_list}: {len(partitions)} rows, but {attribute_list} has {len(faces)}")
     rows: list[Row | BadRecord] = []
-    for number, ((file, group), (partitioned, *partition)) in enumerate(
+    for number, ((file, found), (partitioned, *partition)) in enumerate(
         zip(faces, partitions, strict=True), 1
     ):
         if partitioned != file:
@@ -296,22 +323,23 @@ def _read_lists(attribute_list: Path, partition_list: Path, task: Task) -> list[
         if split is None:
             reason = f"{file} is of partition '{' '.join(partition)}' in {partition_list}: expected 0, 1 or 2"
             rows.append(BadRecord(place, reason))
-        elif isinstance(group, str):
-            rows.append(BadRecord(place, f"{file} {group}"))
+        elif isinstance(found, str):
+            rows.append(BadRecord(place, f"{file} {found}"))
         else:
-            rows.append(Row(number, file, *group, split))
+            label, subgroup, *kept = found
+            rows.append(Row(number, file, label, subgroup, split, tuple(zip(task.keep, kept, strict=True))))
     return rows
 
 
-def _group(values: Sequence[str], header: Sequence[str], task: Task) -> tuple[int, int] | str:
-    """Label and subgroup of an image, or what is wrong with its attributes."""
+def _presences(values: Sequence[str], header: Sequence[str], task: Task) -> list[int] | str:
+    """Label, subgroup and what is kept of an image, or what is wrong with its attributes."""
     if len(values) != len(header):
         return f"has {len(values)} attributes, but {len(header)} are named"
-    found = [values[header.index(name)] for name in (task.label, task.subgroup)]
-    for name, value in zip((task.label, task.subgroup), found, strict=True):
+    found = [values[header.index(name)] for name in task.attributes]
+    for name, value in zip(task.attributes, found, strict=True):
         if value not in PRESENT:
             return f"has {value} for {name}: expected 1 or -1"
-    return PRESENT[found[0]], PRESENT[found[1]]
+    return [PRESENT[value] for value in found]
 
 
 def _lines(path: Path) -> Iterator[list[str]]:

@@ -77,8 +77,8 @@ def convert(
 
     Returns:
         Content of `manifest.json`: `name`, `dataset`, `counts` of each split's groups, [C][K]; `skipped`, the bad
-        records, each with `place` and `reason`; `warnings`; and what every manifest has. Where `source.keeps_order`,
-        `source_order.npz` lies beside it, see `source_order.py`.
+        records, each with `place` and `reason`; `warnings`; `citation` and `licence`; and what every manifest has.
+        Where `source.keeps_order`, `source_order.npz` lies beside it, see `source_order.py`.
 
     Raises:
         SourceError: the source can't be read, has too many bad records, or a split has no images.
@@ -172,6 +172,8 @@ def _convert(
         "counts": result.counts,
         "skipped": [{"place": bad.place, "reason": bad.reason} for bad in result.bad],
         "warnings": _unexpected(result.counts, source),
+        "citation": source.citation,
+        "licence": source.licence,
     }
 
 

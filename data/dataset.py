@@ -14,6 +14,7 @@ LABEL = "label"
 SUBGROUP = "subgroup"
 EXAMPLE_ID = "example_id"
 PATCHED_IMAGES = "patched_images"
+RECORD_FEATURES = frozenset((IMAGE, LABEL, SUBGROUP, EXAMPLE_ID, PATCHED_IMAGES))
 
 SPLITS = ("train", "validation", "test")
 

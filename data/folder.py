@@ -14,7 +14,7 @@ from model_patching.data.dataset import SPLITS, Dataset
 from model_patching.data.id_hash import id_hash
 from model_patching.data.listed_images import ListedImages, Row
 from model_patching.data.orientation import ON_ITS_SIDE, orientation
-from model_patching.data.source import BadRecord, SourceError
+from model_patching.data.source import BadRecord, SourceError, check_kept
 
 IMAGE_COLUMNS = ("filename", "file", "path", "image")  # looked for in this order
 SPLIT_VALUES = {
@@ -39,6 +39,7 @@ class FolderColumns:
         subgroups: the same of the subgroups.
         splits: the split by the value in its column; None for SPLIT_VALUES, in lower or upper case.
         shares: where `split` is None, the share of each group that goes to each split.
+        keep: further columns, whose texts the records get as features of their names; an empty one is left out.
     """
 
     label: str
@@ -49,6 +50,7 @@ class FolderColumns:
     subgroups: Mapping[str, str] | None = None
     splits: Mapping[str, str] | None = None
     shares: tuple[float, float, float] | None = None
+    keep: tuple[str, ...] = ()
 
 
 class FolderSource(ListedImages):
@@ -85,6 +87,7 @@ class FolderSource(ListedImages):
             os.scandir(self._images).close()
         except OSError as error:
             raise SourceError(f"{images}: can't be read: {error.strerror}") from None
+        check_kept(columns.keep)
         header = read_header(csv_file)
         image = columns.image or next((name for name in IMAGE_COLUMNS if name in header), None)
         if image is None:
@@ -93,6 +96,7 @@ class FolderSource(ListedImages):
                 f"has the images' paths: {', '.join(header)}"
             )
         wanted = [column for column in (image, columns.label, columns.subgroup, columns.split) if column]
+        wanted += columns.keep
         table = list(read_rows(csv_file, wanted))
         if not table:
             raise SourceError(f"{csv_file}: has no rows besides the header")
@@ -102,7 +106,7 @@ class FolderSource(ListedImages):
         if columns.split is not None:
             meanings.append((columns.split, columns.splits or _in_any_case(SPLIT_VALUES)))
         self._rows = self._without_repeats(
-            [self._read_row(row, fields, image, meanings) for row, fields in table]
+            [self._read_row(row, fields, image, meanings, columns.keep) for row, fields in table]
         )
         if columns.split is None:
             self._draw_splits(columns.shares, seed)
@@ -114,7 +118,10 @@ class FolderSource(ListedImages):
             subgroups=tuple(dict.fromkeys(subgroups.values())),
             image_shape=(*size, channels),
         )
-        self._settings = {"columns": {**asdict(columns), "image": image}, "seed": seed}
+        meaning = {**asdict(columns), "image": image}
+        # As the manifest has them, where they are found again.
+        lists = {name: list(value) for name, value in meaning.items() if isinstance(value, tuple)}
+        self._settings = {"columns": meaning | lists, "seed": seed}
 
     def settings(self) -> dict[str, Any]:
         """What the columns mean, and what the images become."""
@@ -139,6 +146,7 @@ class FolderSource(ListedImages):
         fields: dict[str, str] | BadRecord,
         image: str,
         meanings: Sequence[tuple[str, Mapping[str, Any]]],
+        keep: Sequence[str],
     ) -> Row | BadRecord:
         """What a row says, or why it can't be used.
 
@@ -148,6 +156,7 @@ class FolderSource(ListedImages):
             image: column of the image's path.
             meanings: column of label, subgroup and split, and what its values mean; without the split where it is to
                 be drawn.
+            keep: columns that are kept.
         """
         if isinstance(fields, BadRecord):
             return fields
@@ -162,7 +171,8 @@ class FolderSource(ListedImages):
                 known = ", ".join(repr(value) for value in of_values)
                 return BadRecord(place, f"column '{column}' has {fields[column]!r}, which is none of {known}")
         found = [of_values[fields[column]] for column, of_values in meanings]
-        return Row(row, path, *found)
+        further = tuple((column, fields[column]) for column in keep if fields[column])
+        return Row(row, path, *found, further=further)
 
     def _without_repeats(self, rows: Sequence[Row | BadRecord]) -> list[Row | BadRecord]:
         """The rows, bad where an image was in a row before: it could be in the training and the test split."""

@@ -12,13 +12,17 @@ ROWS_PER_PART = 1000
 
 
 class Row(NamedTuple):
-    """A row of the list, from 1, and what it says; `image` is the file, relative to the folder of the images."""
+    """A row of the list, from 1, and what it says; `image` is the file, relative to the folder of the images.
+
+    `further` has the names and values of what is kept besides.
+    """
 
     row: int
     image: str
     label: int
     subgroup: int
     split: str = ""  # not drawn yet
+    further: tuple[tuple[str, int | str], ...] = ()
 
 
 class ListedImages(Source):
@@ -84,4 +88,5 @@ class ListedImages(Source):
         return f"{self._list}, row {row.row}"
 
     def _image(self, row: Row, image: bytes = b"") -> SourceImage:
-        return SourceImage(row.split, row.label, row.subgroup, row.image, self._place(row), image)
+        place = self._place(row)
+        return SourceImage(row.split, row.label, row.subgroup, row.image, place, image, dict(row.further))

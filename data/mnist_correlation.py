@@ -24,6 +24,11 @@ from model_patching.data.mnist_digits import Digits, DigitsSource, EmbeddedDigit
 from model_patching.data.settings import Settings
 
 NAME = "mnist_correlation"
+CITATION = (
+    "MNIST, by Yann LeCun, Corinna Cortes and Christopher J. C. Burges; MNIST-Correlation after Goel, Gu, Li and Ré, "
+    "Model Patching, 2020; corruptions after Mu and Gilmer, MNIST-C, 2019."
+)
+LICENCE = "CC BY-SA 3.0 (the digits, and images made of them)."
 CLASSES = ("even", "odd")
 USUAL_SUBGROUP = (0, 1)  # of even digits: clean; of odd ones: the first corruption
 TEST_DIGITS = (4926, 5074)  # of each class
@@ -222,7 +227,13 @@ def _write(
             written += len(part)
             if progress is not None:
                 progress(written, total)
-    return {"dataset": description.model_dump(mode="json"), "counts": counts}
+    return {
+        "name": NAME,
+        "dataset": description.model_dump(mode="json"),
+        "counts": counts,
+        "citation": CITATION,
+        "licence": LICENCE,
+    }
 
 
 def select(

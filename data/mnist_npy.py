@@ -44,6 +44,8 @@ MOST_SHOWN = 20  # files in an error
 class MnistNpy(Source):
     """The released arrays of MNIST-Correlation; see this module's text for what they must be."""
 
+    citation, licence = mnist_correlation.CITATION, mnist_correlation.LICENCE
+
     def __init__(self, folder: Path):
         """Finds the arrays and reads all but the images.
 

@@ -54,6 +54,14 @@ class PublishedRecords(Source):
             RecordError: a feature is missing or can't be right.
         """
 
+    def further(self, example: "tf.train.Example") -> dict[str, int | str]:
+        """What a record gets besides.
+
+        Raises:
+            RecordError: a feature is missing or can't be right.
+        """
+        return {}
+
     def inputs(self) -> dict[str, Any]:
         """The settings and each file's SHA-256."""
         return {**self.settings(), "files": {part: sha256(self._root / part) for part in self._parts}}
@@ -81,10 +89,11 @@ class PublishedRecords(Source):
             try:
                 split, label, subgroup = self.group(part, example)
                 image = single_value(example, "image", "bytes_list")
+                further = self.further(example)
             except RecordError as error:
                 yield BadRecord(place, str(error))
                 continue
-            yield SourceImage(split, label, subgroup, record_id(part, number), place, image)
+            yield SourceImage(split, label, subgroup, record_id(part, number), place, image, further)
 
 
 def record_names(folder: Path) -> list[str]:

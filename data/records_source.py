@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from model_patching.data.checksums import sha256
 from model_patching.data.dataset import IMAGE, LABEL, SPLITS, SUBGROUP, Dataset, Name
 from model_patching.data.settings import Settings
-from model_patching.data.source import BadRecord, Source, SourceError, SourceImage
+from model_patching.data.source import BadRecord, Source, SourceError, SourceImage, check_kept
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,6 +32,7 @@ class RecordFeatures(Settings):
         label_values: what `label` holds for each class, in the order of `dataset.classes`; null where it holds the
             class's name or, counted from 0, its number.
         subgroup_values: likewise.
+        keep: further features, each one integer or text, which the records keep; one may be missing in a record.
     """
 
     image: Name = IMAGE
@@ -40,6 +41,13 @@ class RecordFeatures(Settings):
     example_id: Name | None = None
     label_values: Values | None = Field(default=None, min_length=2)
     subgroup_values: Values | None = Field(default=None, min_length=2)
+    keep: tuple[Name, ...] = ()
+
+    @field_validator("keep")
+    @classmethod
+    def _names_are_free(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_kept(names)
+        return names
 
     @model_validator(mode="after")
     def _values_differ(self) -> "RecordFeatures":
@@ -140,6 +148,11 @@ class RecordsSource(Source):
                     example_id=self._example_id(example, path, number),
                     place=place,
                     image=image if with_bytes else b"",
+                    further={
+                        name: _value(example, name)
+                        for name in features.keep
+                        if name in example.features.feature
+                    },
                 )
             except RecordError as error:
                 yield BadRecord(place, str(error))

@@ -8,11 +8,13 @@
 | `example_id`     | bytes      | stable and unique in its split; ties a patched example to its source |
 | `patched_images` | bytes x K  | after the Augmenter: entry z is the image rendered in subgroup z     |
 
+A record may have further features of any type. Nothing is trained on them; evaluations can be sliced by them.
+
 Everything that reads or writes a record goes through this module.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,6 +24,7 @@ from model_patching.data.dataset import (
     IMAGE,
     LABEL,
     PATCHED_IMAGES,
+    RECORD_FEATURES,
     SPLITS,
     SUBGROUP,
     Dataset,
@@ -38,13 +41,17 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """One example, its images still encoded as PNG or JPEG. `patched_images` is empty before the Augmenter."""
+    """One example, its images still encoded as PNG or JPEG. `patched_images` is empty before the Augmenter.
+
+    `further` has the features that aren't in the table above, by name.
+    """
 
     image: bytes
     label: int
     subgroup: int
     example_id: str
     patched_images: tuple[bytes, ...] = ()
+    further: Mapping[str, tf.train.Feature] = field(default_factory=dict)
 
 
 def serialize(record: Record) -> bytes:
@@ -57,6 +64,8 @@ def serialize(record: Record) -> bytes:
     features[EXAMPLE_ID].bytes_list.value.append(record.example_id.encode())
     if record.patched_images:
         features[PATCHED_IMAGES].bytes_list.value.extend(record.patched_images)
+    for name, feature in record.further.items():
+        features[name].CopyFrom(feature)
     # Protobuf maps have no order of their own: without this, equal records may differ in bytes.
     return example.SerializeToString(deterministic=True)
 
@@ -83,6 +92,11 @@ def deserialize(serialized: bytes) -> Record:
             subgroup=single_value(example, SUBGROUP, "int64_list"),
             example_id=decoded_id,
             patched_images=patched,
+            further={
+                name: feature
+                for name, feature in example.features.feature.items()
+                if name not in RECORD_FEATURES
+            },
         )
     except RecordError as error:
         raise RecordError(f"record '{decoded_id}': {error}") from None
@@ -98,6 +112,13 @@ def to_example(serialized: bytes) -> tf.train.Example:
         return tf.train.Example.FromString(serialized)
     except Exception as error:  # protobuf's DecodeError, another class in each of its implementations
         raise RecordError("not a serialized tf.train.Example") from error
+
+
+def feature(value: int | str) -> tf.train.Feature:
+    """A feature with one value, an integer or a text."""
+    if isinstance(value, str):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
 
 def parse(serialized: tf.Tensor, dataset: Dataset, patched: bool) -> dict[str, tf.Tensor]:

@@ -4,11 +4,11 @@ Plain Python: the command line describes a source before TensorFlow is imported.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from model_patching.data.dataset import Dataset
+from model_patching.data.dataset import RECORD_FEATURES, Dataset
 
 
 class SourceError(ValueError):
@@ -27,6 +27,7 @@ class SourceImage:
         place: where it was found, for messages: "FILE, record 12" (from 0) or "FILE, row 12" (from 1, the header left
             out).
         image: PNG or JPEG bytes as found; empty in a survey.
+        further: features that the record gets besides, by name; may be empty in a survey.
     """
 
     split: str
@@ -35,6 +36,7 @@ class SourceImage:
     example_id: str
     place: str
     image: bytes = b""
+    further: Mapping[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class BadRecord:
     reason: str
 
 
+def check_kept(names: Sequence[str]) -> None:
+    """Raises SourceError if a feature that is to be kept has the name of one that every record has."""
+    for name in names:
+        if name in RECORD_FEATURES:
+            raise SourceError(f"'{name}' can't be kept: it is the name of a feature that every record has")
+
+
 class Source(ABC):
     """The images of one data set. It is pickled: Beam's workers each read some of its parts.
 
@@ -52,6 +61,7 @@ class Source(ABC):
         name: of the data set, for manifest and messages.
         dataset: classes, subgroups, and the shape that the images get.
         takes: images of a group of the training split, at most, by (label, subgroup); they are drawn by the seed.
+        citation, licence: whose images they are, and what may be done with them; None where nobody says.
         keeps_order: whether the order of the files' records must be known later on, since published patched images are
             tied to it. A part is then one file, and its records' groups are kept in `source_order.npz`.
     """
@@ -59,6 +69,8 @@ class Source(ABC):
     name: str
     dataset: Dataset
     takes: dict[tuple[int, int], int]
+    citation: ClassVar[str | None] = None
+    licence: ClassVar[str | None] = None
     keeps_order: ClassVar[bool] = False
 
     @abstractmethod

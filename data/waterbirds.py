@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 NAME = "waterbirds"
 CLASSES = ("landbird", "waterbird")
 PLACES = ("land", "water")
+CITATION = (
+    "Waterbirds, Sagawa, Koh, Hashimoto and Liang, Distributionally Robust Neural Networks, 2020; of birds from "
+    "Caltech-UCSD Birds-200-2011, Wah et al., 2011, and places from Places, Zhou et al., 2017."
+)
+LICENCE = "CUB-200-2011 and Places are for non-commercial research and education."
 PUBLISHED_SIZE = 224
 PUBLISHED_COUNTS = {
     "train": [[3498, 184], [56, 1057]],
@@ -46,6 +51,8 @@ ORIGINAL_FOLDERS = ("waterbird_complete95_forest2water2", "waterbirds_v1.0")
 
 class WaterbirdsRecords(PublishedRecords):
     """Waterbirds from the published records; see `PublishedRecords`."""
+
+    citation, licence = CITATION, LICENCE
 
     def __init__(self, folder: Path, image_size: int = PUBLISHED_SIZE):
         """Takes the folder of the `*.tfrec` files.
@@ -82,6 +89,8 @@ class WaterbirdsRecords(PublishedRecords):
 
 class WaterbirdsFolder(FolderSource):
     """Waterbirds from `metadata.csv` and images; see `FolderSource`."""
+
+    citation, licence = CITATION, LICENCE
 
     def __init__(self, folder: Path, image_size: int = PUBLISHED_SIZE):
         """Reads the metadata.

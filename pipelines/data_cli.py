@@ -71,6 +71,14 @@ Mirror = Annotated[
         help=f"Folder that has the archive, in place of the published one; or in {MIRROR}.",
     ),
 ]
+Keep = Annotated[
+    list[str],
+    typer.Option(
+        "--keep",
+        metavar="NAME",
+        help="A further column or attribute that records keep, to slice evaluations by; can be given several times.",
+    ),
+]
 Resize = Annotated[
     bool, typer.Option("--resize", help="Scale records' images of another size; other images always are.")
 ]
@@ -124,6 +132,7 @@ def folder(
         typer.Option(metavar="A,B,…", help="Classes in the order of their labels; VALUE=NAME renames one."),
     ] = None,
     subgroups: Annotated[str | None, typer.Option(metavar="A,B,…", help="The same of the subgroups.")] = None,
+    keep: Keep = [],  # noqa: B006, typer copies it
     resize: Annotated[
         str | None, typer.Option(metavar="H,W", help="Scale images to this height and width.")
     ] = None,
@@ -158,6 +167,7 @@ def folder(
         subgroups=_names("--subgroups", subgroups),
         splits=_split_values(split_values),
         shares=_shares(split_shares),
+        keep=tuple(keep),
     )
     channels = 1 if grey else 3 if color else None
     build_source(
@@ -224,6 +234,7 @@ def celeba_undersampled(
             + ", ".join(f"{y},{z}={most}" for (y, z), most in PUBLISHED_TAKES.items()),
         ),
     ] = [],  # noqa: B006, typer copies it
+    keep: Keep = [],  # noqa: B006, typer copies it
     image_size: Annotated[
         int, typer.Option(min=1, metavar="PIXELS", help="Height and width of the images.")
     ] = CELEBA_SIZE,
@@ -241,7 +252,7 @@ def celeba_undersampled(
     takes = _takes(take)
     found = _source("celeba-undersampled", source, download, mirror)
     _build_published(
-        lambda: celeba(found, Task(label, subgroup, takes, image_size)),
+        lambda: celeba(found, Task(label, subgroup, takes, image_size, tuple(keep))),
         output,
         resize,
         crop,

@@ -1,6 +1,7 @@
 """Wires the nodes of a pipeline; what they do is under `components/`."""
 
 import re
+from pathlib import Path
 
 from tfx.components import (
     Evaluator,
@@ -11,7 +12,7 @@ from tfx.components import (
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
-from tfx.orchestration import metadata, pipeline
+from tfx.orchestration import pipeline
 from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
@@ -25,7 +26,10 @@ from model_patching.components.published_patches.component import PublishedPatch
 from model_patching.components.record_schema.component import RecordSchema
 from model_patching.components.robust_trainer.component import robust_trainer
 from model_patching.components.subgroup_report.component import SubgroupReport
+from model_patching.data.build import MANIFEST
+from model_patching.data.checksums import sha256
 from model_patching.pipelines.config import PipelineConfig
+from model_patching.pipelines.metadata_store import sqlite_config
 
 
 def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
@@ -53,6 +57,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         anomalies=example_validator.outputs["anomalies"],
         settings=config.data.min_examples_per_group,
         dataset=dataset,
+        slices=config.evaluation.slices,
     )
     nodes: list[BaseNode] = [example_gen, statistics_gen, schema_gen, example_validator, example_gate]
 
@@ -142,15 +147,20 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
     report = SubgroupReport(
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
+        model=trainer.outputs["model"],
         model_run=trainer.outputs["model_run"],
+        # Those with renditions, where there are any.
+        examples=training_examples,
         baseline_model_run=baseline_model_run,
         translator_model_runs=translator_model_runs,
         translation_thresholds=config.translation.thresholds,
         settings=config.report,
-        dataset=dataset,
+        **common,
         dataset_name=config.data.name,
         evaluator_settings=config.evaluation,
-        timings_dir=config.timings_dir,
+        records_dir=config.records_dir,
+        manifest_hash=_manifest_hash(config),
+        nodes_dir=config.nodes_dir,
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -165,7 +175,7 @@ def create_pipeline(config: PipelineConfig) -> pipeline.Pipeline:
         pipeline_root=config.pipeline_root,
         components=nodes,
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(config.metadata_path),
+        metadata_connection_config=sqlite_config(config.metadata_path),
         beam_pipeline_args=list(config.beam_pipeline_args),
     )
 
@@ -177,3 +187,10 @@ def cyclegan_trainer_nodes(config: PipelineConfig) -> list[tuple[str, int | None
     names = [re.sub("[^A-Za-z0-9]+", "_", name) for name in config.data.description.classes]
     # The class's number keeps ids apart whose names differ in signs only.
     return [(f"CycleGANTrainer_{label}_{name}", label) for label, name in enumerate(names)]
+
+
+def _manifest_hash(config: PipelineConfig) -> str:
+    """Of given records, where they are local and have a manifest. The name of a folder that the run builds says all."""
+    manifest = Path(config.records_dir, MANIFEST)
+    is_given = config.records_dir == str(config.data.records)
+    return sha256(manifest) if is_given and manifest.is_file() else ""

@@ -13,7 +13,8 @@ class AugmenterSettings(Settings):
     """How patched images are made and stored.
 
     Attributes:
-        splits: splits that get patched images; the others are copied as they are.
+        splits: splits that get patched images; the others are copied as they are. Training needs those of train, the
+            report those of test, nothing those of validation.
         batch_size: images that go through a translator together, at most. A translator that normalizes over its batch
             gives other images for another size; it is diagnosed with this one, and so trained anew for another.
         image_format: how a patched image is stored.
@@ -21,7 +22,9 @@ class AugmenterSettings(Settings):
         records_per_shard: records of an output file, at most, unless a batch has more. A worker holds one in memory.
     """
 
-    splits: tuple[Literal["train", "validation", "test"], ...] = Field(default=("train",), min_length=1)
+    splits: tuple[Literal["train", "validation", "test"], ...] = Field(
+        default=("train", "test"), min_length=1
+    )
     batch_size: int = Field(default=128, ge=1)
     image_format: Literal["png", "jpeg"] = "png"
     jpeg_quality: int | None = Field(default=None, ge=1, le=100)

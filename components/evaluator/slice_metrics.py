@@ -12,13 +12,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
-from scipy.stats import binned_statistic
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_score, recall_score, roc_auc_score
 
+from model_patching.components.evaluator.calibration import calibration_error
 from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.components.evaluator.predictions import Predictions
-
-CALIBRATION_BINS = 15  # as many as Guo et al. 2017 take
 
 _LABEL, _SUBGROUP, _PREDICTION, _COUNT = "label", "subgroup", "prediction", "count"
 _SLICES = ((), (_LABEL,), (_SUBGROUP,), (_LABEL, _SUBGROUP))
@@ -86,23 +84,6 @@ def group_counts(slices: Sequence[SliceMetrics], num_classes: int, num_subgroups
             counts.correct[found.label, found.subgroup] = found.correct
             counts.count[found.label, found.subgroup] = found.count
     return counts
-
-
-def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error (Naeini et al. 2015): how far confidence is from accuracy.
-
-    The examples are sorted into 15 bins of one width by the probability of the predicted class, [0, 1/15), [1/15, 2/15)
-    and so on, the last with its upper end. In each bin the mean of that probability is compared with the share of
-    correct predictions; the absolute differences are averaged, weighted by the examples of each bin.
-
-    Args:
-        confidence: float64 [n], probability of the predicted class.
-        correct: bool [n], whether the prediction is right.
-    """
-    (differences,), _, _ = binned_statistic(
-        confidence, [confidence - correct], statistic="sum", bins=CALIBRATION_BINS, range=(0, 1)
-    )
-    return float(np.abs(differences).sum() / len(confidence))
 
 
 def _counted(

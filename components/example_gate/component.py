@@ -1,5 +1,7 @@
 """The ExampleGate as a TFX component."""
 
+import json
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tfx import types
@@ -24,6 +26,7 @@ class ExampleGateSpec(component_spec.ComponentSpec):
     PARAMETERS: ClassVar = {
         "settings": component_spec.ExecutionParameter(type=str),
         "dataset": component_spec.ExecutionParameter(type=str),
+        "slices": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
@@ -48,6 +51,7 @@ class ExampleGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         settings: ExampleGateSettings,
         dataset: Dataset,
+        slices: Sequence[Sequence[str]] = (),
     ):
         """Wires the component.
 
@@ -56,6 +60,7 @@ class ExampleGate(base_component.BaseComponent):
             anomalies: what ExampleValidator says of them.
             settings: how many examples each group must have.
             dataset: classes, subgroups and image shape.
+            slices: features that the evaluation slices by; the test split must have them.
         """
         super().__init__(
             spec=ExampleGateSpec(
@@ -63,6 +68,7 @@ class ExampleGate(base_component.BaseComponent):
                 anomalies=anomalies,
                 settings=settings.model_dump_json(),
                 dataset=dataset.model_dump_json(),
+                slices=json.dumps(slices),
                 code_hash=code_hash("example_gate"),
                 group_counts=types.Channel(type=GroupCountsArtifact),
             )

@@ -13,9 +13,11 @@ from tfx.utils import io_utils
 
 from model_patching.components.example_gate.check import ExamplesRefused, check_split
 from model_patching.components.example_gate.settings import ExampleGateSettings
+from model_patching.components.example_gate.slice_features import check_slice_features
 from model_patching.data.dataset import SPLITS, Dataset
 
 FILE = "group_counts.json"
+EVALUATED_SPLIT = "test"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -32,10 +34,11 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `examples` and `anomalies`, one artifact each.
             output_dict: `group_counts`, one artifact.
-            exec_properties: `settings` and `dataset` as JSON, and `code_hash`.
+            exec_properties: `settings`, `dataset` and `slices` as JSON, and `code_hash`.
 
         Raises:
-            ExamplesRefused: there is an anomaly, a bad record, an id that comes twice or a group with too few examples.
+            ExamplesRefused: there is an anomaly, a bad record, an id that comes twice, a group with too few examples,
+                or a feature that the evaluation can't slice by.
         """
         settings = ExampleGateSettings.model_validate_json(exec_properties["settings"])
         dataset = Dataset.model_validate_json(exec_properties["dataset"])
@@ -50,10 +53,12 @@ class Executor(base_executor.BaseExecutor):
             mistakes += found
             if of_split is not None:
                 counts[split] = of_split.tolist()
+                if split == EVALUATED_SPLIT:
+                    mistakes += check_slice_features(split, paths, json.loads(exec_properties["slices"]))
         if mistakes:
             raise ExamplesRefused(
-                f"{'; '.join(mistakes)}: correct the records, data.dataset (what they hold) or "
-                "data.min_examples_per_group"
+                f"{'; '.join(mistakes)}: correct the records, data.dataset (what they hold), "
+                "data.min_examples_per_group or evaluation.slices"
             )
         output = artifact_utils.get_single_uri(output_dict["group_counts"])
         with tf.io.gfile.GFile(f"{output}/{FILE}", "w") as file:

@@ -93,7 +93,8 @@ class AttachPatches(beam.PTransform):
 
     Applied to a pipeline, it writes `<output_dir>/data-00000-of-0000N.tfrecord.gz`, each under that name at once; its
     result is one element, how many files were read at once when the images were made. Where only the first records of
-    a group were patched, the others are left out, which gives the published undersampled data set.
+    a group of the training split were patched, the others are left out, which gives the published undersampled data
+    set. Of the other splits, all records must have been patched.
 
     Raises while running:
         RecordError: a file or record is damaged, or an id comes twice.
@@ -131,11 +132,8 @@ class AttachPatches(beam.PTransform):
         super().__init__()
         self._output_dir = output_dir
         self._scratch_dir = scratch_dir
-        codes = {
-            divmod(group, dataset.num_subgroups): group_code(split, group, dataset.num_groups)
-            for group in range(dataset.num_groups)
-        }
-        counts = {group: order.count(code) for group, code in codes.items() if order.count(code)}
+        codes = _group_codes(split, dataset)
+        counts = source_counts(order, split, dataset)
         patched = find_groups(str(settings.folder), settings.prefer, split, counts, dataset)
         expected = {
             group: counts[group] if found.take is None else min(found.take, counts[group])
@@ -183,6 +181,20 @@ class AttachPatches(beam.PTransform):
             | "AtTheEnd" >> beam.Create([None])
             | "NothingLost" >> beam.Map(_check_files, beam.pvalue.AsList(written), layout)
         )
+
+
+def source_counts(order: SourceOrder, split: str, dataset: Dataset) -> dict[Group, int]:
+    """Records of each group of a split in the source, of those that have any."""
+    codes = _group_codes(split, dataset)
+    return {group: order.count(code) for group, code in codes.items() if order.count(code)}
+
+
+def _group_codes(split: str, dataset: Dataset) -> dict[Group, int]:
+    """What stands for each group of a split in a `SourceOrder`."""
+    return {
+        divmod(group, dataset.num_subgroups): group_code(split, group, dataset.num_groups)
+        for group in range(dataset.num_groups)
+    }
 
 
 def _survey_records(path: str, split: _Split) -> _Records:

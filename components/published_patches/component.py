@@ -53,7 +53,7 @@ class PublishedPatches(base_beam_component.BaseBeamComponent):
         Args:
             examples: Examples with the records of `model_patching.data.schema`.
             settings: where the patched images are.
-            splits: those that get patched images; the others are copied.
+            splits: those that get patched images, as far as they were published; the others are copied.
             records_per_shard: records of an output file, at most.
             source_order: the file that was built with the records.
             dataset: classes, subgroups and image shape.

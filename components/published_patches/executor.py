@@ -3,18 +3,19 @@
 import json
 from typing import Any
 
+from absl import logging
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
 from model_patching.components.augmenter.executor import check_examples, write_patched
-from model_patching.components.published_patches.attach import AttachPatches
-from model_patching.components.published_patches.folders import PatchesError
+from model_patching.components.published_patches.attach import AttachPatches, source_counts
+from model_patching.components.published_patches.folders import PatchesError, in_words, incomplete_groups
 from model_patching.components.published_patches.settings import PatchingSettings
 from model_patching.data.dataset import Dataset
 from model_patching.data.schema import RecordError
 from model_patching.data.source import SourceError
-from model_patching.data.source_order import read_source_order
+from model_patching.data.source_order import SourceOrder, read_source_order
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -27,6 +28,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes the splits of `source_examples`, patched or copied; see `write_patched`.
+
+        A split other than that of the training is copied, unless all of its records were patched: the model is chosen
+        and measured on all of them.
 
         Args:
             input_dict: `source_examples`, one artifact.
@@ -46,6 +50,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["source_examples"])
         check_examples(examples, splits)
         order = read_source_order(exec_properties["source_order"])
+        splits = [
+            split for split in splits if split == "train" or _is_complete(split, settings, order, dataset)
+        ]
 
         def attach(split: str, files: list[str], folder: str, scratch: str) -> AttachPatches:
             places_per_file = exec_properties["records_per_shard"]
@@ -59,3 +66,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             self._make_beam_pipeline,
             (PatchesError, RecordError, SourceError),
         )
+
+
+def _is_complete(split: str, settings: PatchingSettings, order: SourceOrder, dataset: Dataset) -> bool:
+    """Whether all records of a split were patched; where they weren't, says of which group."""
+    counts = source_counts(order, split, dataset)
+    groups = incomplete_groups(str(settings.folder), split, counts)
+    if groups:
+        logging.info(
+            "%s: not all records of %s have patched images; that split is copied",
+            settings.folder,
+            in_words(groups[0], split, dataset),
+        )
+    return bool(counts) and not groups

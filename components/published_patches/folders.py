@@ -49,7 +49,7 @@ class PatchedGroup:
 def find_groups(
     folder: str, prefer: Sequence[str], split: str, counts: dict[Group, int], dataset: Dataset
 ) -> dict[Group, PatchedGroup]:
-    """Finds the patched images of the groups of a split.
+    """Finds the patched images of the groups of a split; of all records, but for the training split.
 
     Args:
         folder: the base folder.
@@ -64,23 +64,25 @@ def find_groups(
     Raises:
         PatchesError: a group has no pair of folders, or several that can't be told apart; or a text is in no path.
     """
-    found: dict[Group, list[PatchedGroup]] = {group: [] for group in counts}
-    names = [name for name in _folders(folder) if IDENTIFIER.fullmatch(name)]
-    _check_preferred(folder, names, prefer)
-    for name in names:
-        identifier = IDENTIFIER.fullmatch(name)
-        if SPLIT_NAMES[identifier["split"]] != split:
-            continue
-        group = int(identifier["label"]), int(identifier["subgroup"])
-        if group not in found:
-            continue
-        take = identifier["take"]
-        for pair in _pairs(f"{folder}/{name}"):
-            found[group].append(PatchedGroup(pair, None if take is None else int(take)))
+    _check_preferred(folder, [name for name in _folders(folder) if IDENTIFIER.fullmatch(name)], prefer)
     return {
         group: _choose(candidates, group, counts[group], folder, prefer, split, dataset)
-        for group, candidates in found.items()
+        for group, candidates in _pairs_of_groups(folder, split, counts).items()
     }
+
+
+def incomplete_groups(folder: str, split: str, counts: dict[Group, int]) -> list[Group]:
+    """The groups of which no folder can be taken: there is none, or it lacks records that the split can't do without.
+
+    Args:
+        folder: the base folder.
+        split: "train", "validation" or "test".
+        counts: records of each group that must be there.
+
+    Raises:
+        PatchesError: there is no such folder, or half a pair.
+    """
+    return sorted(group for group, found in _pairs_of_groups(folder, split, counts).items() if not found)
 
 
 def folder_marks(folder: str, *files: str) -> str:
@@ -116,6 +118,20 @@ def _check_preferred(folder: str, names: Sequence[str], prefer: Sequence[str]) -
     for text in prefer:
         if not any(text in path for path in paths):
             raise PatchesError(f"patching.prefer: '{text}' is in 0 of {len(paths)} paths in {folder}")
+
+
+def _pairs_of_groups(folder: str, split: str, counts: dict[Group, int]) -> dict[Group, list[PatchedGroup]]:
+    """All pairs that may be taken for each group. Only the training split may lose records that weren't patched."""
+    found: dict[Group, list[PatchedGroup]] = {group: [] for group in counts}
+    for name in _folders(folder):
+        identifier = IDENTIFIER.fullmatch(name)
+        if identifier is None or SPLIT_NAMES[identifier["split"]] != split:
+            continue
+        group = int(identifier["label"]), int(identifier["subgroup"])
+        take = None if identifier["take"] is None else int(identifier["take"])
+        if group in found and (split == "train" or take is None or take >= counts[group]):
+            found[group] += [PatchedGroup(pair, take) for pair in _pairs(f"{folder}/{name}")]
+    return found
 
 
 def _choose(

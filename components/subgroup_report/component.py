@@ -12,6 +12,7 @@ from model_patching.components.code_hash import code_hash
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report import executor
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
+from model_patching.components.tracking import TrackingSettings
 from model_patching.data.dataset import Dataset
 
 
@@ -30,12 +31,17 @@ class SubgroupReportSpec(component_spec.ComponentSpec):
         "dataset_name": component_spec.ExecutionParameter(type=str),
         "evaluator_settings": component_spec.ExecutionParameter(type=str),
         "translation_thresholds": component_spec.ExecutionParameter(type=str),
-        "timings_dir": component_spec.ExecutionParameter(type=str),
+        "records_dir": component_spec.ExecutionParameter(type=str),
+        "manifest_hash": component_spec.ExecutionParameter(type=str),
+        "nodes_dir": component_spec.ExecutionParameter(type=str),
+        "tracking": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
         "baseline_model_run": component_spec.ChannelParameter(
             type=standard_artifacts.ModelRun, optional=True
@@ -59,29 +65,38 @@ class SubgroupReport(base_component.BaseComponent):
     def __init__(
         self,
         evaluation: types.BaseChannel,
+        model: types.BaseChannel,
         model_run: types.BaseChannel,
+        examples: types.BaseChannel,
         settings: SubgroupReportSettings,
         dataset: Dataset,
         dataset_name: str,
         evaluator_settings: EvaluatorSettings,
         translation_thresholds: TranslationThresholds,
+        records_dir: str,
+        tracking: TrackingSettings,
         blessing: types.BaseChannel | None = None,
         baseline_model_run: types.BaseChannel | None = None,
         translator_model_runs: Sequence[types.BaseChannel] = (),
-        timings_dir: str = "",
+        manifest_hash: str = "",
+        nodes_dir: str = "",
     ):
         """Wires the node.
 
         Args:
             evaluation, blessing: of the Evaluator.
-            model_run: of the RobustTrainer.
+            model, model_run: of the RobustTrainer.
+            examples: with the split `test`; where it has renditions, their predictions are shown as well.
             settings, dataset, dataset_name: of the configuration.
             evaluator_settings: the gate that `blessing` comes from.
             translation_thresholds: what the translators have to reach.
             baseline_model_run: of the BaselineTrainer, where the baseline is trained in the same run.
             translator_model_runs: of every CycleGANTrainer.
-            timings_dir: where the runner keeps `<run id>.json`, the seconds of each node; the run's id isn't part of
-                it, so that it doesn't take the node out of the cache.
+            records_dir: folder of the records that the run began with, whose manifest says where they come from.
+            manifest_hash: of that manifest, so that a changed one is shown and no report from the cache.
+            tracking: where the table of groups, the chart and the verdict go.
+            nodes_dir: where the runner keeps `<run id>/<node>.json`, how each went; the run's id isn't part of it, so
+                that it doesn't take the node out of the cache.
         """
         super().__init__(
             spec=SubgroupReportSpec(
@@ -90,10 +105,15 @@ class SubgroupReport(base_component.BaseComponent):
                 dataset_name=dataset_name,
                 evaluator_settings=evaluator_settings.model_dump_json(),
                 translation_thresholds=translation_thresholds.model_dump_json(),
-                timings_dir=timings_dir,
+                records_dir=records_dir,
+                manifest_hash=manifest_hash,
+                nodes_dir=nodes_dir,
+                tracking=tracking.model_dump_json(),
                 code_hash=code_hash("subgroup_report"),
                 evaluation=evaluation,
+                model=model,
                 model_run=model_run,
+                examples=examples,
                 blessing=blessing,
                 baseline_model_run=baseline_model_run,
                 translator_model_runs=channel_utils.union(translator_model_runs)

@@ -5,6 +5,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from model_patching.components.evaluator.group_metrics import GroupCounts
+from model_patching.components.subgroup_report.tfma_values import value_of
 from model_patching.data.dataset import LABEL, SUBGROUP, Dataset
 
 
@@ -39,10 +40,10 @@ def _group_counts(path: str, model_name: str, dataset: Dataset) -> GroupCounts:
         group = int(features[LABEL]), int(features[SUBGROUP])
         dataset.group_index(*group)
         metrics = outputs[""][""]
-        count = round(metrics["example_count"]["doubleValue"])
+        count = round(value_of(metrics["example_count"]))
         counts.count[group] = count
         # TFMA keeps the quotient, in float32, which tells whole examples apart up to 8 million in a group.
-        counts.correct[group] = round(metrics["sparse_categorical_accuracy"]["doubleValue"] * count)
+        counts.correct[group] = round(value_of(metrics["sparse_categorical_accuracy"]) * count)
     if not counts.count.any():
         raise ValueError(f"{path} has no metrics sliced by {LABEL} and {SUBGROUP}: run the Evaluator again")
     return counts

@@ -3,21 +3,29 @@
 import os
 from typing import Any
 
+import tensorflow as tf
 from tfx import types
 from tfx.components.evaluator import constants as evaluator_constants
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.utils import path_utils
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.subgroup_report.evaluated_slices import read_slices
 from model_patching.components.subgroup_report.evaluation import read_evaluation
+from model_patching.components.subgroup_report.manifest import read_manifest
+from model_patching.components.subgroup_report.mistakes import read_pictures
 from model_patching.components.subgroup_report.model_run import read_training
+from model_patching.components.subgroup_report.nodes import read_nodes
 from model_patching.components.subgroup_report.report import render
+from model_patching.components.subgroup_report.score import check_counts, score
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
 from model_patching.components.subgroup_report.sheets import read_sheets
 from model_patching.components.subgroup_report.summary import build_summary, to_json
-from model_patching.components.subgroup_report.timings import read_timings
+from model_patching.components.subgroup_report.track import track_report
+from model_patching.components.tracking import TrackingSettings, open_tracker
 from model_patching.components.versions import versions
 from model_patching.data.dataset import Dataset
 
@@ -51,6 +59,15 @@ class Executor(base_executor.BaseExecutor):
         translator_runs.sort(key=lambda run: -1 if run[1]["label"] is None else run[1]["label"])
         translator_trainings = [translator_training for _, translator_training in translator_runs]
         candidate, baseline = read_evaluation(evaluation, dataset)
+        candidate_slices, baseline_slices = read_slices(evaluation, dataset)
+        scores = score(
+            _test_files(input_dict["examples"]),
+            path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])),
+            dataset,
+            settings.mistakes,
+            total=int(candidate.count.sum()),
+        )
+        check_counts(scores.counts, candidate)
         run_id = self._context.pipeline_run_id
 
         summary = build_summary(
@@ -58,6 +75,7 @@ class Executor(base_executor.BaseExecutor):
             run_id=run_id,
             dataset_name=exec_properties["dataset_name"],
             dataset=dataset,
+            manifest=read_manifest(exec_properties["records_dir"]),
             training=training,
             baseline_training=baseline_training,
             translator_trainings=translator_trainings,
@@ -68,19 +86,43 @@ class Executor(base_executor.BaseExecutor):
             baseline=baseline,
             evaluator=EvaluatorSettings.model_validate_json(exec_properties["evaluator_settings"]),
             blessed=_is_blessed(input_dict.get("blessing")),
-            timings=read_timings(exec_properties["timings_dir"], run_id),
+            scores=scores,
+            nodes=read_nodes(exec_properties["nodes_dir"], run_id),
             versions=versions(),
+            candidate_slices=candidate_slices,
+            baseline_slices=baseline_slices,
         )
         sheets = [
             pair
             for uri, translator_training in translator_runs
             for pair in read_sheets(uri, translator_training, dataset, settings.translation_sheets)
         ]
-        html = render(summary, training, baseline_training, translator_trainings, sheets)
+        html = render(
+            summary,
+            training,
+            baseline_training,
+            translator_trainings,
+            sheets,
+            read_pictures(scores),
+            shows_mistakes=settings.mistakes > 0,
+        )
 
         output = artifact_utils.get_single_uri(output_dict["report"])
         _write(os.path.join(output, REPORT_FILE), html)
         _write(os.path.join(output, SUMMARY_FILE), to_json(summary))
+
+        tracker = open_tracker(
+            TrackingSettings.model_validate_json(exec_properties["tracking"]),
+            name="SubgroupReport",
+            config=settings.model_dump(mode="json"),
+            directory=output,
+        )
+        track_report(summary, tracker)
+        tracker.finish()
+
+
+def _test_files(examples: list[types.Artifact]) -> list[str]:
+    return tf.io.gfile.glob(f"{artifact_utils.get_split_uri(examples, 'test')}/*")
 
 
 def _is_blessed(blessing: list[types.Artifact] | None) -> bool | None:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -26,10 +28,16 @@ PAIRS = (
 
 # Stands for CSS's currentColor, which Matplotlib doesn't know; no chart uses it for anything else.
 _TEXT = "#010203"
+_DPI = 200  # of charts that become pixels
 _WIDTH = 4.2  # inches, 400 CSS pixels: about a phone's width, so the lettering keeps its size there
 
 
 def group_accuracy(summary: dict[str, Any]) -> Markup:
+    """`group_accuracy_figure` for a page."""
+    return _svg(group_accuracy_figure(summary), "group-accuracy")
+
+
+def group_accuracy_figure(summary: dict[str, Any]) -> Figure:
     """A row a group: accuracy with its 95 % interval, this model's above the baseline's."""
     groups = summary["groups"]
     series = [("this model", groups, THIS_MODEL)]
@@ -65,7 +73,7 @@ def group_accuracy(summary: dict[str, Any]) -> Markup:
     axes.set_xlabel("accuracy, %")
     axes.grid(axis="x", color=_TEXT, alpha=0.15)
     _legend(figure, columns=len(series))
-    return _svg(figure, "group-accuracy")
+    return figure
 
 
 def training_curves(runs: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
@@ -203,6 +211,14 @@ def _means_figure(
     axes.grid(axis="x", color=_TEXT, alpha=0.15)
     _legend(figure, columns=columns)
     return figure
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A chart on white: uint8 [H, W, 3]."""
+    figure.set_dpi(_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _wrapped(name: str, width: int = 24) -> str:

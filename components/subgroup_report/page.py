@@ -23,7 +23,9 @@ def page_environment(folder: Path) -> Environment:
     environment.filters |= {
         "percent": text.percent,
         "points": text.points,
+        "missed_by": text.missed_by,
         "interval": text.interval,
+        "bounds": text.bounds,
         "error": text.error,
         "seconds": text.seconds,
     }

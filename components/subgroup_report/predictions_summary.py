@@ -8,8 +8,8 @@ import numpy as np
 from model_patching.components.evaluator.group_metrics import wilson_interval
 from model_patching.components.evaluator.predictions import Predictions
 from model_patching.components.evaluator.slice_metrics import SliceMetrics, group_counts, slice_metrics
+from model_patching.components.subgroup_report.missed_thresholds import missed_thresholds
 from model_patching.components.subgroup_report.summary import model_block, number
-from model_patching.components.subgroup_report.verdict import missed_thresholds
 from model_patching.data.dataset import Groups
 
 
@@ -47,12 +47,18 @@ def summarize_predictions(
         "blessed": None,
         "thresholds": thresholds,
         "baseline": None if baseline is None else {"kind": "predictions", **_model_block(baseline)},
+        "missed_thresholds": [],
+        "consistency": None,
+        "mistakes": [],
         "translation": None,
+        "data": None,
         "timings": {},
+        "lineage": [],
         "versions": versions,
     }
     if any(threshold is not None for threshold in thresholds.values()):
-        summary["blessed"] = not missed_thresholds(summary)
+        summary["missed_thresholds"] = missed_thresholds(summary)
+        summary["blessed"] = not summary["missed_thresholds"]
     return summary
 
 
@@ -69,6 +75,7 @@ def _slice(found: SliceMetrics, groups: Groups) -> dict[str, Any]:
     return {
         "label": found.label,
         "subgroup": found.subgroup,
+        "features": {},
         "name": _name(found, groups),
         "count": found.count,
         "accuracy": found.correct / found.count,
@@ -80,6 +87,7 @@ def _slice(found: SliceMetrics, groups: Groups) -> dict[str, Any]:
         "precision": _numbers(found.precision),
         "recall": _numbers(found.recall),
         "confusion_matrix": None if found.confusion_matrix is None else found.confusion_matrix.tolist(),
+        "intervals": None,
     }
 
 

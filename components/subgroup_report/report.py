@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from model_patching.components.subgroup_report import figures
 from model_patching.components.subgroup_report.page import page_environment
+from model_patching.components.subgroup_report.picture import Picture
 from model_patching.components.subgroup_report.translation import in_words, worst_direction
 from model_patching.components.subgroup_report.verdict import baseline_name, verdict
 
@@ -19,6 +21,8 @@ def render(
     baseline_training: dict[str, Any] | None = None,
     translator_trainings: Sequence[dict[str, Any]] = (),
     sheets: Sequence["PairSheets"] = (),
+    pictures: Mapping[str, Sequence[Picture]] = MappingProxyType({}),
+    shows_mistakes: bool = True,
     sources: Mapping[str, str] | None = None,
 ) -> str:
     """Renders the page. Every figure in it is the summary's.
@@ -28,6 +32,8 @@ def render(
         training, baseline_training, translator_trainings: `training.json` of the model, of the baseline and of each
             CycleGANTrainer, for curves and settings.
         sheets: sample sheets in the order to show them.
+        pictures: of the summary's mistakes, see `read_pictures`.
+        shows_mistakes: whether any were asked for.
         sources: what the figures come from, by name, where that isn't a run.
 
     Returns:
@@ -53,6 +59,10 @@ def render(
             sources=sources,
             **_translation(summary, translator_trainings),
             sheets=sheets,
+            pictures=pictures,
+            shows_mistakes=shows_mistakes,
+            mistakes=_by_group(summary["mistakes"]),
+            made=_makers(summary["lineage"]),
         )
     )
 
@@ -72,6 +82,23 @@ def _translation(summary: dict[str, Any], trainings: Sequence[dict[str, Any]]) -
         # Both the probe of a model for all classes and that of a class's own model are found under the class.
         "probes": {(probe["label"], subgroups[probe["subgroup"]]): probe for probe in translation["probes"]},
     }
+
+
+def _by_group(mistakes: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The mistakes of each group that has some, by its name."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for mistake in mistakes:
+        groups.setdefault(mistake["name"], []).append(mistake)
+    return groups
+
+
+def _makers(lineage: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """The node that made each artifact, by its id; a Resolver puts out what another has made."""
+    makers: dict[int, str] = {}
+    for node in lineage:
+        for artifact in node["outputs"]:
+            makers.setdefault(artifact["id"], node["node"])
+    return makers
 
 
 def _sentence(words: str) -> str:

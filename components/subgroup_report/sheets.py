@@ -1,19 +1,16 @@
 """The translators' sample sheets in the report: which of them, and small enough for one page."""
 
-import base64
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 
+from model_patching.components.subgroup_report.picture import Picture, picture
 from model_patching.data.dataset import Dataset
 
-LARGEST_PNG = 200_000  # bytes; a larger one becomes a JPEG, at about a tenth of the size
-JPEG_QUALITY = 85
+LARGEST_PNG = 200_000  # bytes; a larger one becomes a JPEG
 PAGE_WIDTH = 928  # CSS pixels; a sheet of small images is shown twice as large where the page has room
 
 
@@ -22,18 +19,12 @@ class Sheet:
     """One sample sheet."""
 
     title: str
-    image: bytes
-    media_type: str
-    size: tuple[int, int]  # width and height in pixels
+    picture: Picture
     is_kept: bool  # whether the translators at this step are those that made the patches
 
     @property
-    def data_uri(self) -> str:
-        return f"data:{self.media_type};base64,{base64.b64encode(self.image).decode()}"
-
-    @property
     def shown_size(self) -> tuple[int, int]:
-        width, height = self.size
+        width, height = self.picture.size
         scale = 2 if 2 * width <= PAGE_WIDTH else 1
         return scale * width, scale * height
 
@@ -106,12 +97,4 @@ def choose(steps: Sequence[int], kept: int, count: int) -> list[int]:
 def _read_sheet(file: str, title: str, is_kept: bool) -> Sheet:
     with tf.io.gfile.GFile(file, "rb") as stream:
         content = stream.read()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if len(content) <= LARGEST_PNG:
-                return Sheet(title, content, "image/png", image.size, is_kept)
-            buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-            return Sheet(title, buffer.getvalue(), "image/jpeg", image.size, is_kept)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{file} is not a sample sheet: {error}") from error
+    return Sheet(title, picture(content, LARGEST_PNG, file), is_kept)

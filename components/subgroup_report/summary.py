@@ -3,15 +3,33 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.group_metrics import GroupCounts, group_metrics, wilson_interval
 from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.subgroup_report.consistency import build_consistency
+from model_patching.components.subgroup_report.data_card import build_data, name_of_data
+from model_patching.components.subgroup_report.missed_thresholds import missed_thresholds
+from model_patching.components.subgroup_report.mistakes import build_mistakes
 from model_patching.components.subgroup_report.translation import build_translation
 from model_patching.data.dataset import Dataset, Groups
+
+if TYPE_CHECKING:  # they load TensorFlow, which predictions from elsewhere don't need
+    from model_patching.components.subgroup_report.nodes import Nodes
+    from model_patching.components.subgroup_report.score import Scores
+
+
+class EvaluatedSlices(NamedTuple):
+    """What else was measured of one model, JSON-ready; see `summary.json` in the README."""
+
+    slices: list[dict[str, Any]] | None = None
+    intervals: dict[str, Any] | None = None  # of worst-group accuracy and gaps, where TFMA computed some
+
+
+NOTHING_ELSE = EvaluatedSlices()
 
 
 def build_summary(
@@ -20,6 +38,7 @@ def build_summary(
     run_id: str,
     dataset_name: str,
     dataset: Dataset,
+    manifest: dict[str, Any] | None,
     training: dict[str, Any],
     baseline_training: dict[str, Any] | None,
     translator_trainings: Sequence[dict[str, Any]],
@@ -28,15 +47,19 @@ def build_summary(
     baseline: GroupCounts | None,
     evaluator: EvaluatorSettings,
     blessed: bool | None,
-    timings: dict[str, float | None],
+    scores: "Scores",
+    nodes: "Nodes",
     versions: dict[str, str],
+    candidate_slices: EvaluatedSlices = NOTHING_ELSE,
+    baseline_slices: EvaluatedSlices | None = None,
 ) -> dict[str, Any]:
     """Builds the summary of a run.
 
     Args:
         pipeline, run_id: of the run that evaluated the model.
-        dataset_name: of the configuration, for example "mnist_correlation".
+        dataset_name: of the configuration, for example "mnist_correlation"; the manifest's goes first.
         dataset: its classes and subgroups.
+        manifest: of the records; None where they have none.
         training: the model's `training.json`.
         baseline_training: the baseline's, or None where there is none to be had.
         translator_trainings: `training.json` of every CycleGANTrainer.
@@ -44,8 +67,10 @@ def build_summary(
         candidate, baseline: counts of the test split.
         evaluator: the gate's settings.
         blessed: what the gate said; None if there was none.
-        timings: seconds of each node that was done before the report, None where it came from the cache.
+        scores: of the pass over the test split.
+        nodes: those that were done before the report.
         versions: of the packages that made the report. Where the model was trained with another one, that one is told.
+        candidate_slices, baseline_slices: further metrics of the test split.
 
     Returns:
         JSON-ready; see `summary.json` in the README for the keys. Numbers that can't be had, such as the accuracy
@@ -53,18 +78,33 @@ def build_summary(
     """
     # One set of weights for both models, or their averages couldn't be compared.
     train_count = np.asarray(training["group_counts"]["train"])
+    baseline_block = None
+    if baseline is not None:
+        figures = model_block(
+            baseline_training, baseline, train_count, dataset, *(baseline_slices or NOTHING_ELSE)
+        )
+        baseline_block = {"kind": evaluator.baseline, **figures}
+    judged = {
+        **model_block(training, candidate, train_count, dataset, *candidate_slices),
+        "blessed": blessed,
+        "thresholds": _thresholds(evaluator),
+        "baseline": baseline_block,
+    }
     return {
         "pipeline": pipeline,
         "run_id": run_id,
-        "dataset": {"name": dataset_name, **dataset.model_dump(mode="json")},
-        **model_block(training, candidate, train_count, dataset),
-        "blessed": blessed,
-        "thresholds": _thresholds(evaluator),
-        "baseline": None
-        if baseline is None
-        else {"kind": evaluator.baseline, **model_block(baseline_training, baseline, train_count, dataset)},
+        "dataset": {
+            "name": name_of_data(manifest, dataset_name),
+            **dataset.model_dump(mode="json"),
+        },
+        **judged,
+        "missed_thresholds": missed_thresholds(judged),
+        "consistency": build_consistency(scores, dataset),
+        "mistakes": build_mistakes(scores, dataset),
         "translation": build_translation(translator_trainings, translation_thresholds, dataset),
-        "timings": timings,
+        "data": build_data(training, candidate, manifest),
+        "timings": nodes.timings,
+        "lineage": nodes.lineage,
         "versions": {**versions, **training["versions"]},
     }
 
@@ -84,6 +124,7 @@ def model_block(
     train_count: np.ndarray | None,
     names: Groups,
     slices: list[dict[str, Any]] | None = None,
+    intervals: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The figures of one model.
 
@@ -92,7 +133,7 @@ def model_block(
         counts: of the test split.
         train_count: the weights of the average, see `group_metrics`.
         names: of the groups.
-        slices: further metrics, see `predictions_summary`.
+        slices, intervals: further metrics, see `EvaluatedSlices`.
     """
     metrics = group_metrics(counts.correct, counts.count, train_count)
     low, high = wilson_interval(counts.correct, counts.count)
@@ -124,14 +165,19 @@ def model_block(
         },
         "groups": groups,
         "slices": slices,
+        "intervals": intervals,
     }
 
 
-def _thresholds(evaluator: EvaluatorSettings) -> dict[str, float | None]:
+def _thresholds(evaluator: EvaluatorSettings) -> dict[str, Any]:
+    compares = evaluator.baseline != "none"
     return {
         "min_worst_group_accuracy": evaluator.min_worst_group_accuracy,
         "max_subgroup_gap": evaluator.max_subgroup_gap,
-        "max_worst_group_drop": None if evaluator.baseline == "none" else evaluator.max_worst_group_drop,
+        "min_slice_accuracy": evaluator.min_slice_accuracy,
+        "max_worst_group_drop": evaluator.max_worst_group_drop if compares else None,
+        "max_accuracy_drop": evaluator.max_accuracy_drop,
+        "max_gap_rise": evaluator.max_gap_rise,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from model_patching.components.subgroup_report.text import interval, percent, points
+from model_patching.components.subgroup_report.text import apart, interval, missed_by, percent, points
 
 
 def groups_table(summary: dict[str, Any]) -> Table:
@@ -36,4 +36,16 @@ def groups_table(summary: dict[str, Any]) -> Table:
             before = baseline["groups"][index]["accuracy"]
             cells += [percent(before), points(group["accuracy"], before)]
         table.add_row(*cells, style="bold" if is_worst else "")
+    return table
+
+
+def missed_table(summary: dict[str, Any]) -> Table:
+    """The thresholds that were missed: what was asked for, what was found, and how far apart they are."""
+    table = Table()
+    table.add_column("missed", no_wrap=True)
+    for heading in ("asked for", "found", "missed by"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for missed in summary["missed_thresholds"]:
+        name = missed["threshold"] + (f" of {missed['slice']}" if missed["slice"] else "")
+        table.add_row(escape(name), *apart(missed["asked"], missed["found"]), missed_by(missed["missed_by"]))
     return table

@@ -47,7 +47,8 @@ def _converted(part: int, name: str, job: Job, layout: Layout, bad: list[Bad]) -
             return BadRecord(item.place, str(error))
         split = SPLITS.index(item.split)
         place = bisect_right(layout.starts[split], order_key(item.example_id, job.seed)) - 1
-        record = Record(encoded, item.label, item.subgroup, item.example_id)
+        further = {name: schema.feature(value) for name, value in item.further.items()}
+        record = Record(encoded, item.label, item.subgroup, item.example_id, further=further)
         return layout.first_file[split] + place, schema.serialize(record)
 
     items = _taken(part, name, job, layout)

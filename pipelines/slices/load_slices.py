@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.writers import eval_config_writer
 
 from model_patching.data.dataset import LABEL, SUBGROUP
 
@@ -43,14 +44,13 @@ def load_slices(folder: Path, classes: Sequence[str] = (), subgroups: Sequence[s
         raise NoEvaluation(f"{folder}: no evaluation of TFMA's, it has no {EVAL_CONFIG}")
     names = {LABEL: classes, SUBGROUP: subgroups}
     try:
-        model = tfma.load_eval_result(str(folder))
-        baselines = [spec.name for spec in model.config.model_specs if spec.is_baseline]
-        return Slices(
-            model=_named(model, names),
-            baseline=_named(tfma.load_eval_result(str(folder), model_name=baselines[0]), names)
-            if baselines
-            else None,
-        )
+        config, *_ = eval_config_writer.load_eval_run(str(folder))
+        # Of two models TFMA wants to know which; one alone may have no name.
+        found = {
+            spec.is_baseline: _named(tfma.load_eval_result(str(folder), model_name=spec.name or None), names)
+            for spec in config.model_specs
+        }
+        return Slices(model=found[False], baseline=found.get(True))
     # TFMA and TensorFlow raise what they like about files that are damaged.
     except Exception as error:
         first_line = str(error).partition("\n")[0]
@@ -60,11 +60,28 @@ def load_slices(folder: Path, classes: Sequence[str] = (), subgroups: Sequence[s
 def _named(result: tfma.EvalResult, names: Mapping[str, Sequence[str]]) -> tfma.EvalResult:
     def name(feature: str, value: object) -> object:
         known = names.get(feature, ())
-        return known[value] if isinstance(value, int) and value < len(known) else value
+        return known[value] if isinstance(value, int) and 0 <= value < len(known) else value
 
     return result._replace(
         slicing_metrics=[
-            (tuple((feature, name(feature, value)) for feature, value in slice_key), metrics)
+            (
+                tuple((feature, name(feature, value)) for feature, value in slice_key),
+                {"": {"": _with_classes(metrics[""], names[LABEL])}},
+            )
             for slice_key, metrics in result.slicing_metrics
         ]
     )
+
+
+def _with_classes(metrics: Mapping[str, Mapping[str, object]], classes: Sequence[str]) -> dict[str, object]:
+    """Metrics of one class under a name that says which; TFMA has them under "classId:0".
+
+    TFMA's browser shows nothing where some metrics are of a class and others aren't, until a class is chosen.
+    """
+    found = dict(metrics[""])
+    for sub_key, values in metrics.items():
+        if sub_key:
+            label = int(sub_key.removeprefix("classId:"))
+            of = classes[label] if label < len(classes) else f"class {label}"
+            found.update({f"{metric} of {of}": value for metric, value in values.items()})
+    return found

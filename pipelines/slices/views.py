@@ -110,7 +110,7 @@ def embed(view: ipywidgets.DOMWidget, height: int = 700) -> HTML:
 
 
 def _fairness_data(result: tfma.EvalResult) -> list[dict]:
-    """What Fairness Indicators takes: of each slice its name, its values alone, and the metrics without sub keys."""
+    """What Fairness Indicators takes: of each slice its name, its values alone, and its metrics."""
     return [
         {
             "slice": slicer_lib.stringify_slice_key(key),

@@ -1,5 +1,6 @@
 """The tracker: what W&B leaves, and that nothing that is wrong with W&B gets out of it."""
 
+import json
 import logging
 import os
 import socket
@@ -30,6 +31,7 @@ def use(tracker: Tracker) -> None:
         tracker.log(step, {"loss": 1.0 / (step + 1)})
     tracker.image(3, "grey", np.zeros((8, 8, 1), np.uint8))
     tracker.image(3, "color", np.full((8, 8, 3), 255, np.uint8))
+    tracker.table(3, "groups", ["group", "accuracy"], [["odd / zigzag", 0.9], ["odd / clean", None]])
     tracker.summary({"worst_group_accuracy": 0.9})
     tracker.finish()
 
@@ -115,6 +117,10 @@ def test_without_an_account_it_is_offline_and_the_files_are_there(tmp_path: Path
     assert b"RobustTrainer" in written
     assert b"worst_group_accuracy" in written
     assert len(list((run / "files" / "media" / "images").glob("*.png"))) == 2
+    (table,) = (run / "files" / "media" / "table").glob("groups*.json")
+    written = json.loads(table.read_text())
+    assert written["columns"] == ["group", "accuracy"]
+    assert written["data"] == [["odd / zigzag", 0.9], ["odd / clean", None]]
     links = [path for path in (tmp_path / "new").rglob("*") if path.is_symlink() and path.is_dir()]
     assert not links, "TensorFlow, which removes a failed node's folder, can't remove links to folders"
 

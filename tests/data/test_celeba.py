@@ -119,6 +119,21 @@ def test_the_official_lists(official, one_colour):
     assert bald.dataset.subgroups == ("beard", "no beard")
 
 
+def test_attributes_that_are_kept(published):
+    source = celeba(published, Task(keep=("Young",)))
+    further = [image.further for part in source.parts() for image in source.read(part)]
+    assert further == [{"Young": young} for young in (0, 1, 0, 0, 1, 0)]
+    with pytest.raises(SourceError, match="CelebA has no attribute 'Yung': did you mean Young"):
+        Task(keep=("Yung",))
+
+
+def test_lists_with_attributes_that_are_kept(official):
+    source = celeba(official, Task(keep=("Bald", "No_Beard")))
+    further = [image.further for part in source.parts() for image in source.read(part)]
+    assert [tuple(one.values()) for one in further] == [(0, 1), (0, 0), (1, 1), (0, 1)]
+    assert source.settings()["keep"] == ["Bald", "No_Beard"]
+
+
 def test_a_long_list_is_read_in_parts(official, monkeypatch):
     whole = groups(celeba(official, Task()))
     monkeypatch.setattr("model_patching.data.listed_images.ROWS_PER_PART", 3)

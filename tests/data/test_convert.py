@@ -128,6 +128,7 @@ def test_the_manifest_says_what_there_is(built):
         "image_shape": [4, 4, 1],
     }
     assert manifest["skipped"] == manifest["warnings"] == []
+    assert manifest["citation"] is None and manifest["licence"] is None  # of one's own images
     assert list(manifest["files"]) == [f"{split}/data-00000-of-00001.tfrecord.gz" for split in sorted(SPLITS)]
     assert manifest["inputs"]["seed"] == 1
     assert manifest["inputs"]["image"] == ImageSettings().model_dump(mode="json")

@@ -1,5 +1,6 @@
 import io
 import pickle
+from dataclasses import replace
 
 import pytest
 from PIL import ExifTags, Image
@@ -52,6 +53,22 @@ def test_rows_become_images_with_their_bytes(write):
     (part,) = source.parts()
     read = list(source.read(part))
     assert [image.image for image in read] == [encode(), encode()]
+
+
+def test_columns_that_are_kept(write):
+    header = "filename,bird,place,split,camera,iso\n"
+    folder, file = write(header + "a.png,land,water,train,Leica,400\nb.png,sea,land,test,,100\n")
+    source = FolderSource(folder, file, replace(COLUMNS, keep=("camera", "iso")))
+    (part,) = source.parts()
+    assert [image.further for image in source.read(part)] == [
+        {"camera": "Leica", "iso": "400"},
+        {"iso": "100"},
+    ]
+    assert source.settings()["columns"]["keep"] == ["camera", "iso"]
+    with pytest.raises(SourceError, match="has no column 'lens'; its columns are filename, bird"):
+        FolderSource(folder, file, replace(COLUMNS, keep=("lens",)))
+    with pytest.raises(SourceError, match="'label' can't be kept: it is the name of a feature that every"):
+        FolderSource(folder, file, replace(COLUMNS, keep=("label",)))
 
 
 def test_quotes_names_beyond_ascii_and_a_byte_order_mark_are_read(write):

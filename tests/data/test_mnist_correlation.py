@@ -183,6 +183,8 @@ def test_the_manifest_counts_what_is_in_the_files(small):
         "subgroups": ["clean", "zigzag"],
         "image_shape": [28, 28, 1],
     }
+    assert manifest["name"] == "mnist_correlation"
+    assert "Yann LeCun" in manifest["citation"] and manifest["licence"].startswith("CC BY-SA 3.0")
     assert manifest["inputs"]["seed"] == 1
     assert manifest["inputs"]["settings"] == SMALL.model_dump(mode="json")
     assert len(manifest["inputs"]["sources"]) == 4

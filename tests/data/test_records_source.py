@@ -78,6 +78,21 @@ def test_plain_and_gzip_files_are_read_with_and_without_bytes(folder, dataset):
     assert birds.name == "birds"
 
 
+def test_features_that_are_kept(tmp_path, dataset):
+    for split in ("train", "validation", "test"):
+        write(
+            tmp_path / split / "a.tfrec",
+            example(img=b"I", y=1, place=0, img_id=7, camera="Leica", iso=400),
+            example(img=b"I", y=1, place=0, img_id=8, iso=100),
+            example(img=b"I", y=1, place=0, img_id=9, iso=0.5),
+        )
+    found = list(source(tmp_path, dataset, **BIRDS, keep=["camera", "iso"]).read("test/a.tfrec"))
+    assert [one.further for one in found[:2]] == [{"camera": "Leica", "iso": 400}, {"iso": 100}]
+    assert found[2].reason == "feature 'iso' must be int64_list, found float_list"
+    with pytest.raises(ValidationError, match="'label' can't be kept"):
+        source(tmp_path, dataset, keep=["label"])
+
+
 def test_records_without_ids_are_named_by_file_and_number(folder, dataset):
     write(folder / "test" / "d.v2.tfrecords.gz", *[example(img=b"I", y=0, place=0)] * 2)
     birds = source(folder, dataset, **BIRDS | {"example_id": None})

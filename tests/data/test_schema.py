@@ -27,6 +27,18 @@ def test_round_trip_with_and_without_patched_images():
         assert schema.deserialize(schema.serialize(source)) == source
 
 
+def test_further_features_come_through_whatever_their_type():
+    further = {
+        "camera": schema.feature("Leica Ä"),
+        "iso": schema.feature(400),
+        "position": tf.train.Feature(float_list=tf.train.FloatList(value=[0.5, 1.5])),
+    }
+    found = schema.deserialize(schema.serialize(record(further=further)))
+    assert found == record(further=further)
+    assert found.further["camera"].bytes_list.value[0].decode() == "Leica Ä"
+    assert schema.parse(schema.serialize(found), DATASET, patched=False)["label"].numpy() == 1
+
+
 def test_the_features_on_disk_are_the_documented_ones():
     example = tf.train.Example.FromString(schema.serialize(record(patched_images=(b"p0", b"p1", b"p2"))))
     kinds = {name: feature.WhichOneof("kind") for name, feature in example.features.feature.items()}

@@ -134,6 +134,16 @@ def test_the_figures_are_those_of_the_pushed_model_on_the_test_records(workspace
     accuracy = [correct[group == index].mean() for index in range(4)]
     assert [row["accuracy"] for row in figures["groups"]] == pytest.approx(accuracy)
     assert figures["worst_group_accuracy"] == pytest.approx(min(accuracy))
+    for row, number in zip(figures["slices"][5:], range(4), strict=True):
+        assert row["name"] == DATASET.group_names[number]
+        assert row["accuracy"] == pytest.approx(accuracy[number])
+    everything = figures["slices"][0]
+    assert (everything["name"], everything["count"]) == ("all", len(records))
+    predicted = probabilities.argmax(axis=1)
+    assert everything["confusion_matrix"] == [
+        [int(((label == y) & (predicted == guess)).sum()) for guess in range(2)] for y in range(2)
+    ]
+    assert figures["missed_thresholds"] == [] and figures["intervals"] is None
     assert figures["blessed"] is True
     assert figures["timings"]["RobustTrainer"] > 0
 
@@ -163,6 +173,42 @@ def test_every_training_record_is_materialized_once_with_a_rendition_in_each_sub
         assert len(record.patched_images) == 2
         for image in record.patched_images:
             assert decode_image(tf.constant(image), DATASET).shape == (28, 28, 1)
+
+
+def test_consistency_and_mistakes_are_the_pushed_models_on_the_test_renditions(workspace):
+    (version,) = (workspace.root / "serving").iterdir()
+    records = split_records(workspace.latest("Augmenter", "examples") / "Split-test")
+    images = [image for record in records for image in (record.image, *record.patched_images)]
+    probabilities = serve(version, "serving_image", "images", images).reshape(len(records), 3, 2)
+    predicted = probabilities.argmax(axis=2)
+    label = np.array([record.label for record in records])
+    group = label * 2 + np.array([record.subgroup for record in records])
+    changed = (predicted != predicted[:, :1]).any(axis=1)
+    figures = summary(workspace)
+    assert [row["count"] for row in figures["consistency"]] == np.bincount(group).tolist()
+    assert [row["changed"] for row in figures["consistency"]] == np.bincount(group, changed).tolist()
+    wrong = predicted[:, 0] != label
+    shown = {row["example_id"]: row for row in figures["mistakes"]}
+    assert len(shown) == sum(min(5, wrong[group == index].sum()) for index in range(4))
+    for record, answers in zip(records, probabilities, strict=True):
+        if record.example_id in shown:
+            row = shown[record.example_id]
+            assert row["predicted"] == answers[0].argmax() != record.label
+            found = [row["probability"], *(one["probability"] for one in row["renditions"])]
+            assert found == pytest.approx(answers.max(axis=1), abs=1e-5)
+
+
+def test_the_lineage_is_that_of_ml_metadata(workspace):
+    lineage = {node["node"]: node for node in summary(workspace)["lineage"]}
+    assert set(lineage) >= {*BEFORE_PATCHES, "Augmenter", "RobustTrainer", "Evaluator"}
+    (patched,) = lineage["Augmenter"]["outputs"]
+    assert patched["type"] == "Examples" and patched in lineage["RobustTrainer"]["inputs"]
+    for node in lineage.values():
+        for artifact in node["outputs"]:
+            assert (
+                artifact["path"].startswith(f"{node['node']}/")
+                and (workspace.root / artifact["path"]).is_dir()
+            )
 
 
 def test_the_renditions_are_the_translators(workspace):
@@ -231,6 +277,8 @@ def test_both_trainers_left_their_curves_with_the_tracker(workspace):
     for node in ("CycleGANTrainer", "RobustTrainer", "BaselineTrainer"):
         assert list((workspace.latest(node, "model_run") / "wandb").glob("offline-run-*/*.wandb"))
     assert list((workspace.latest("CycleGANTrainer", "model_run") / "sheets").glob("*.png"))
+    report = workspace.latest("SubgroupReport", "report")
+    assert list((report / "wandb").glob("offline-run-*/files/media/table/groups*.json"))
 
 
 def test_tfx_runs_the_same_pipeline_and_takes_every_node_from_the_cache(workspace):
@@ -247,14 +295,32 @@ def test_an_edited_source_reruns_its_node_and_what_follows_and_a_missed_gate_pus
     edited = workspace.source / "components" / "augmenter" / "augment.py"
     edited.write_text(edited.read_text() + "\n# edited\n")
     pushed_before = list((workspace.root / "serving").iterdir())
-    run = workspace.run("model-patching", "run", str(TOY), "--set", "evaluation.min_worst_group_accuracy=1.0")
+    gate = (
+        "evaluation.min_worst_group_accuracy=1.0",
+        "evaluation.min_slice_accuracy={even: 1.0, odd: 1.0, all: 0.0}",
+    )
+    run = workspace.run("model-patching", "run", str(TOY), "--set", gate[0], "--set", gate[1])
     assert run.returncode == 3, run.stdout + run.stderr
     assert node_lines(run.stdout) == {
         **dict.fromkeys(BEFORE_PATCHES, "cached"),
         **dict.fromkeys(FROM_PATCHES_ON, "ran"),
     }
     assert "not blessed" in run.stdout
-    assert summary(workspace)["blessed"] is False
+    figures = summary(workspace)
+    assert figures["blessed"] is False
+    missed = {(row["threshold"], row["slice"]): row["missed_by"] for row in figures["missed_thresholds"]}
+    accuracy = {row["name"]: row["accuracy"] for row in figures["slices"]}
+    assert missed == pytest.approx(
+        {
+            ("min_worst_group_accuracy", None): 1 - figures["worst_group_accuracy"],
+            **{
+                ("min_slice_accuracy", name): 1 - accuracy[name]
+                for name in ("even", "odd")
+                if accuracy[name] < 1
+            },
+        }
+    )
+    assert "│ min_slice_accuracy of " in run.stdout and "missed by" in run.stdout
     assert list((workspace.root / "serving").iterdir()) == pushed_before
 
 
@@ -274,3 +340,38 @@ def test_a_seed_gives_the_same_figures_again(workspace):
         for model in models
     ]
     np.testing.assert_array_equal(probabilities[0], probabilities[1])
+
+
+def test_a_model_that_is_worse_than_the_last_blessed_one_is_refused(workspace):
+    """One step at hardly any learning rate leaves the classifier as it began."""
+    reports = sorted(
+        (workspace.root / "SubgroupReport" / "report").iterdir(), key=lambda path: int(path.name)
+    )
+    blessed = json.loads((reports[0] / "summary.json").read_text())
+    pushed_before = list((workspace.root / "serving").iterdir())
+    changes = (
+        "evaluation.baseline=last_blessed",
+        "evaluation.max_worst_group_drop=0.0",
+        "training.epochs=1",
+        "training.steps_per_epoch=1",
+        "training.learning_rate=1.0e-9",
+    )
+    run = workspace.run(
+        "model-patching", "run", str(TOY), *(word for one in changes for word in ("--set", one))
+    )
+    assert run.returncode == 3, run.stdout + run.stderr
+    nodes = node_lines(run.stdout)
+    assert "BaselineTrainer" not in nodes
+    assert (nodes["Augmenter"], nodes["RobustTrainer"]) == ("cached", "ran")
+
+    figures = summary(workspace)
+    assert figures["baseline"]["kind"] == "last_blessed"
+    assert figures["baseline"]["groups"] == blessed["groups"]
+    drop = blessed["worst_group_accuracy"] - figures["worst_group_accuracy"]
+    assert drop > 0
+    (missed,) = figures["missed_thresholds"]
+    assert (missed["threshold"], missed["slice"], missed["asked"]) == ("max_worst_group_drop", None, 0.0)
+    assert (missed["found"], missed["missed_by"]) == pytest.approx((drop, drop))
+    assert "│ max_worst_group_drop │" in run.stdout
+    assert "below the last blessed model's was asked for" in run.stdout
+    assert list((workspace.root / "serving").iterdir()) == pushed_before

@@ -69,7 +69,10 @@ def model(tmp_path, write_model):
 
 
 def test_every_record_comes_out_once_with_both_versions(tmp_path, model, make_records):
-    source = make_records(COUNTS)
+    source = [
+        replace(record, further={"camera": schema.feature(f"camera of {record.example_id}")})
+        for record in make_records(COUNTS)
+    ]
     files = [write_file(tmp_path / "1", source[:15]), write_file(tmp_path / "2", source[15:])]
     out = shards(run(tmp_path / "run", files, model, AugmenterSettings(batch_size=100)))
     assert list(out) == [f"data-0000{i}-of-00004.tfrecord.gz" for i in range(4)]

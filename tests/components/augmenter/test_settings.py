@@ -6,7 +6,9 @@ from model_patching.components.augmenter.settings import AugmenterSettings
 
 def test_defaults():
     settings = AugmenterSettings.model_validate_json("{}")
-    assert settings.splits == ("train",) and settings.batch_size == 128 and settings.image_format == "png"
+    assert (
+        settings.splits == ("train", "test") and settings.batch_size == 128 and settings.image_format == "png"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ import pytest
 from fairlearn.metrics import MetricFrame
 from sklearn import metrics
 
+from model_patching.components.evaluator.calibration import calibration_error
 from model_patching.components.evaluator.group_metrics import group_metrics
 from model_patching.components.evaluator.predictions import Predictions
-from model_patching.components.evaluator.slice_metrics import calibration_error, group_counts, slice_metrics
+from model_patching.components.evaluator.slice_metrics import group_counts, slice_metrics
 from model_patching.data.dataset import Groups
 
 

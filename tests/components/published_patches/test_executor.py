@@ -55,16 +55,49 @@ def test_the_named_splits_are_patched_and_the_others_copied(publish, tmp_path):
         Executor(context).Do({"source_examples": [examples]}, {"examples": [output]}, properties)
         return output
 
+    def patched(name):
+        found = {}
+        for split in COUNTS:
+            folder = tmp_path / name / f"Split-{split}"
+            items = schema.read_records(sorted(folder.iterdir())).as_numpy_iterator()
+            found |= {record.example_id: record.patched_images for record in map(schema.deserialize, items)}
+        return found
+
     output = run("out")
     assert output.splits == list(COUNTS)
-    found = {}
-    for split in COUNTS:
-        folder = tmp_path / "out" / f"Split-{split}"
-        items = schema.read_records(sorted(folder.iterdir())).as_numpy_iterator()
-        found |= {record.example_id: record.patched_images for record in map(schema.deserialize, items)}
+    found = patched("out")
     of_test = {name for name, images in found.items() if images == ()}
     assert len(of_test) == 4
+    of_train = {
+        schema.deserialize(item).example_id
+        for item in schema.read_records(published.records["train"]).as_numpy_iterator()
+    }
     assert found == {name: () if name in of_test else images for name, images in published.expected.items()}
+
+    run("all", splits=json.dumps(list(COUNTS)))
+    assert patched("all") == published.expected
+    # Of a group of the test split nothing was published, or of none: its records are there all the same. The training
+    # can't do without.
+    for name, groups in (("less test", [(1, 0)]), ("no test", [(0, 0), (0, 1), (1, 1)])):
+        for label, subgroup in groups:
+            shutil.rmtree(published.group_folder("test", label, subgroup))
+        run(name, splits=json.dumps(list(COUNTS)))
+        assert patched(name) == found
+    # Nor is a split patched of which only the first records were: none of its records may be left out.
+    of_validation = [published.group_folder("validation", 0, 0, take) for take in (None, 1)]
+    of_validation[0].rename(of_validation[1])
+    run("first of validation", splits=json.dumps(list(COUNTS)))
+    for name, images in patched("first of validation").items():
+        assert images == (published.expected[name] if name in of_train else ())
+    of_validation[1].rename(of_validation[0])
+    hidden = published.patches.with_name("hidden")
+    hidden.mkdir()
+    for folder in published.patches.glob("*train*"):
+        folder.rename(hidden / folder.name)
+    with pytest.raises(PatchesError, match="0 pairs of folders with patched images of .* of the train split"):
+        run("no train", splits=json.dumps(list(COUNTS)))
+    for folder in hidden.iterdir():
+        folder.rename(published.patches / folder.name)
 
     # What fails leaves no split behind.
     with pytest.raises(SourceOrderError, match="no.npz is missing"):
@@ -73,4 +106,8 @@ def test_the_named_splits_are_patched_and_the_others_copied(publish, tmp_path):
     shutil.rmtree(folder)
     with pytest.raises(PatchesError, match="1 of 2 folders of wandb.*gen_g] is missing$"):
         run("no folder")
-    assert [list((tmp_path / name).iterdir()) for name in ("no order", "no folder")] == [[], []]
+    assert [list((tmp_path / name).iterdir()) for name in ("no order", "no folder", "no train")] == [
+        [],
+        [],
+        [],
+    ]

@@ -2,7 +2,12 @@
 
 import pytest
 
-from model_patching.components.published_patches.folders import PatchedGroup, PatchesError, find_groups
+from model_patching.components.published_patches.folders import (
+    PatchedGroup,
+    PatchesError,
+    find_groups,
+    incomplete_groups,
+)
 from model_patching.data.dataset import Dataset
 
 DATASET = Dataset(classes=("not blond", "blond"), subgroups=("female", "male"), image_shape=(128, 128, 3))
@@ -68,6 +73,20 @@ def test_a_missing_folder(tmp_path, make, find):
         find({FEMALE: 1}, split="validation")
     with pytest.raises(PatchesError, match="/no: there is no such folder$"):
         find_groups(f"{tmp_path}/no", (), "train", {MALE: 1}, DATASET)
+
+
+def test_only_the_training_takes_a_folder_of_the_first_records(tmp_path, make, find):
+    for identifier in (
+        f"[{NAME}.0.0.y.4054].[2.*.*].{split}" for split in ("train.0.000", "val.0.000", "test")
+    ):
+        make(identifier)
+    assert find({FEMALE: 4055})[FEMALE].take == 4054
+    for split in ("validation", "test"):
+        assert incomplete_groups(str(tmp_path), split, {FEMALE: 4054}) == []
+        assert find({FEMALE: 4054}, split=split)[FEMALE].take == 4054
+        assert incomplete_groups(str(tmp_path), split, {FEMALE: 4055, MALE: 1}) == [FEMALE, MALE]
+        with pytest.raises(PatchesError, match=": 0 pairs of folders"):
+            find({FEMALE: 4055}, split=split)
 
 
 def test_half_a_pair(tmp_path, make, find):

@@ -2,7 +2,9 @@
 
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
@@ -18,7 +20,9 @@ from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report.component import SubgroupReport, SubgroupReportArtifact
 from model_patching.components.subgroup_report.evaluation import read_evaluation
 from model_patching.components.subgroup_report.executor import Executor
+from model_patching.components.subgroup_report.score import score
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
+from model_patching.components.tracking import TrackingSettings
 from model_patching.data import schema
 from model_patching.data.dataset import Dataset
 
@@ -29,33 +33,53 @@ SETTINGS = EvaluatorSettings(baseline="erm", min_worst_group_accuracy=0.5)
 
 
 class _Oracle(tf.Module):
-    """A classifier that is right where the record's id says so: its `place`-th character is 1."""
+    """A classifier that finds its answers written in the images, in the `place`-th pixel."""
 
     def __init__(self, place):
         super().__init__()
         self._place = place
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def serving_image(self, images):
+        def answer(image):
+            return tf.cast(tf.io.decode_png(image)[0, self._place, 0], tf.int32)
+
+        return {PROBABILITIES: tf.one_hot(tf.map_fn(answer, images, fn_output_signature=tf.int32), 2)}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples.gz")])
     def serve(self, examples):
-        record = schema.parse(examples, DATASET, patched=False)
-        is_right = tf.strings.substr(record["example_id"], self._place, 1) == "1"
-        return {PROBABILITIES: tf.one_hot(tf.where(is_right, record["label"], 1 - record["label"]), 2)}
+        return self.serving_image(schema.parse(examples, DATASET, patched=False)["image"])
+
+
+def _png(candidate, baseline):
+    """An image that the models take for these classes."""
+    return tf.io.encode_png(np.array([[[candidate], [baseline]], [[9], [9]]], np.uint8)).numpy()
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """A folder with `examples.gz` and an oracle for each model."""
+    """A folder with `examples.gz`, the same with renditions in `Split-test`, and an oracle for each model.
+
+    Each image's renditions are as itself, but as zigzag all are taken for odd by the candidate.
+    """
     folder = tmp_path_factory.mktemp("work")
-    with tf.io.TFRecordWriter(str(folder / "examples.gz"), "GZIP") as writer:
-        for label, row in enumerate(COUNT):
-            for subgroup, count in enumerate(row):
-                for index in range(count):
-                    right = "".join(str(int(index < CORRECT[name][label][subgroup])) for name in CORRECT)
-                    record = schema.Record(b"png", label, subgroup, f"{right}-{index}")
-                    writer.write(schema.serialize(record))
+    (folder / "Split-test").mkdir()
+    with (
+        tf.io.TFRecordWriter(str(folder / "examples.gz"), "GZIP") as writer,
+        tf.io.TFRecordWriter(str(folder / "Split-test" / "data.gz"), "GZIP") as patched_writer,
+    ):
+        for label, subgroup in np.ndindex(2, 3):
+            for index in range(COUNT[label][subgroup]):
+                answers = [label if index < CORRECT[name][label][subgroup] else 1 - label for name in CORRECT]
+                image, as_zigzag = _png(*answers), _png(1, answers[1])
+                record = schema.Record(image, label, subgroup, f"{label}{subgroup}-{index}")
+                writer.write(schema.serialize(record))
+                record = replace(record, patched_images=(image, as_zigzag, image))
+                patched_writer.write(schema.serialize(record))
     for place, name in enumerate(CORRECT):
         oracle = _Oracle(place)
-        tf.saved_model.save(oracle, str(folder / name), signatures={SIGNATURE: oracle.serve})
+        signatures = {SIGNATURE: oracle.serve, "serving_image": oracle.serving_image}
+        tf.saved_model.save(oracle, str(folder / name / "Format-Serving"), signatures=signatures)
     return folder
 
 
@@ -67,7 +91,9 @@ def _evaluate(work, names):
     tfma.run_model_analysis(
         eval_shared_model=[
             tfma.default_eval_shared_model(
-                str(work / name), model_name=name if len(names) > 1 else "", eval_config=config
+                str(work / name / "Format-Serving"),
+                model_name=name if len(names) > 1 else "",
+                eval_config=config,
             )
             for name in names
         ],
@@ -108,7 +134,7 @@ def _artifact(artifact_type, path):
     return [artifact]
 
 
-def _run(tmp_path, evaluation, training, **inputs):
+def _run(tmp_path, work, evaluation, training, **inputs):
     """Runs the executor; returns (summary, html)."""
     counts = [[70, 40, 30], [50, 10, 60]]
     for name, method in (("model_run", "camel"), ("baseline_model_run", "erm")):
@@ -122,7 +148,9 @@ def _run(tmp_path, evaluation, training, **inputs):
     Executor(context).Do(
         {
             "evaluation": _artifact(standard_artifacts.ModelEvaluation, evaluation),
+            "model": _artifact(standard_artifacts.Model, work / "candidate"),
             "model_run": _artifact(standard_artifacts.ModelRun, tmp_path / "model_run"),
+            "examples": _examples(work),
             **inputs,
         },
         {"report": _artifact(SubgroupReportArtifact, tmp_path / "report")},
@@ -132,7 +160,10 @@ def _run(tmp_path, evaluation, training, **inputs):
             "dataset_name": "three_corruptions",
             "evaluator_settings": SETTINGS.model_dump_json(),
             "translation_thresholds": TranslationThresholds(min_flip_rate=0.25).model_dump_json(),
-            "timings_dir": str(tmp_path / "timings"),
+            "records_dir": str(tmp_path / "records"),
+            "manifest_hash": "hash",
+            "nodes_dir": str(tmp_path / "nodes"),
+            "tracking": '{"mode": "disabled"}',
             "code_hash": "hash",
         },
     )
@@ -141,9 +172,18 @@ def _run(tmp_path, evaluation, training, **inputs):
     return json.loads(text), (tmp_path / "report" / "report.html").read_text()
 
 
-def test_everything_there(tmp_path, evaluation, training, translator_training):
-    (tmp_path / "timings").mkdir()
-    (tmp_path / "timings" / "run-1.json").write_text('{"Evaluator": {"seconds": 4.5, "cached": false}}')
+def _examples(work):
+    (artifact,) = _artifact(standard_artifacts.Examples, work)
+    artifact.split_names = '["test"]'
+    return [artifact]
+
+
+def test_everything_there(tmp_path, work, evaluation, training, translator_training):
+    (tmp_path / "nodes" / "run-1").mkdir(parents=True)
+    node = {"seconds": 4.5, "cached": False, "ended": 1.0, "inputs": [], "outputs": []}
+    (tmp_path / "nodes" / "run-1" / "Evaluator.json").write_text(json.dumps(node))
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "manifest.json").write_text('{"name": "birds", "inputs": {}}')
     (tmp_path / "blessing").mkdir()
     (tmp_path / "blessing" / "BLESSED").touch()
     translators = []
@@ -155,6 +195,7 @@ def test_everything_there(tmp_path, evaluation, training, translator_training):
         translators += _artifact(standard_artifacts.ModelRun, folder)
     summary, html = _run(
         tmp_path,
+        work,
         evaluation,
         training,
         blessing=_artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing"),
@@ -164,15 +205,35 @@ def test_everything_there(tmp_path, evaluation, training, translator_training):
     assert (summary["pipeline"], summary["run_id"], summary["dataset"]["name"]) == (
         "my_pipeline",
         "run-1",
-        "three_corruptions",
+        "birds",
     )
     assert [group["count"] for group in summary["groups"]] == [7, 4, 3, 5, 0, 6]
     assert summary["worst_group"] == "even / zigzag" and summary["worst_group_accuracy"] == 0.75
     assert summary["baseline"]["method"] == "erm" and summary["baseline"]["worst_group_accuracy"] == 0.0
     # Without the group that has no examples: (70·6/7 + 40·3/4 + 30·1 + 50·4/5 + 60·1) / 250
     assert summary["average_accuracy"] == pytest.approx(220 / 250)
-    assert summary["blessed"] is True
+    assert summary["blessed"] is True and summary["missed_thresholds"] == []
+    everything, *_, last = summary["slices"]
+    assert everything["confusion_matrix"] == [[12, 2], [1, 10]]
+    assert everything["precision"] == pytest.approx([12 / 13, 10 / 12])
+    assert everything["recall"] == pytest.approx([12 / 14, 10 / 11])
+    assert everything["auc"] == pytest.approx([(12 / 14 + 10 / 11) / 2] * 2)
+    zigzag = next(found for found in summary["slices"] if found["name"] == "zigzag")
+    assert zigzag["confusion_matrix"] == [[3, 1], [0, 0]] and zigzag["auc"] == [None, None]
+    assert zigzag["recall"] == [0.75, None] and zigzag["precision"] == [1.0, 0.0]
+    assert (last["name"], last["count"], last["accuracy"]) == ("odd / blurred", 6, 1.0)
+    assert "odd / zigzag" not in [found["name"] for found in summary["slices"]]  # no examples
+    assert summary["baseline"]["slices"][0]["confusion_matrix"] == [[8, 6], [4, 7]]
+    assert '<th scope="row">odd / blurred</th>' in html and "Table of slices" in html
     assert summary["timings"] == {"Evaluator": 4.5}
+    assert [node["node"] for node in summary["lineage"]] == ["Evaluator"]
+    assert summary["data"]["counts"]["test"] == COUNT
+    # As zigzag all even ones are taken for odd, and so change where they were right before.
+    assert [row["changed"] for row in summary["consistency"]] == [6, 3, 3, 1, 0, 0]
+    assert [row["count"] for row in summary["consistency"]] == [7, 4, 3, 5, 0, 6]
+    assert [mistake["example_id"] for mistake in summary["mistakes"]] == ["00-6", "01-3", "10-4"]
+    assert [one["predicted"] for one in summary["mistakes"][2]["renditions"]] == [0, 1, 0]
+    assert html.count('class="images"') == 3
     assert summary["versions"]["tensorflow"] == "2.21.0" and "tfx" in summary["versions"]
     # 0.99 − 0.01 · (2 · 2 + 1) − 0.1, from blurred to zigzag in the class odd
     assert summary["translation"]["min_flip_rate"] == pytest.approx(0.84)
@@ -182,19 +243,41 @@ def test_everything_there(tmp_path, evaluation, training, translator_training):
     assert re.findall(r"<figcaption>(.*↔.*)</figcaption>", html) == captions
 
 
-def test_only_what_is_required(tmp_path, evaluation, training):
-    summary, html = _run(tmp_path, evaluation, training)
+def test_the_reports_own_predictions_have_the_evaluators_accuracy(work, evaluation):
+    for name, counts in zip(("candidate", "baseline"), read_evaluation(evaluation, DATASET), strict=True):
+        found = score(
+            [str(work / "Split-test" / "data.gz")], str(work / name / "Format-Serving"), DATASET, 1, 25
+        )
+        np.testing.assert_array_equal(found.counts.correct, counts.correct)
+        np.testing.assert_array_equal(found.counts.count, counts.count)
+
+
+def test_only_what_is_required(tmp_path, work, evaluation, training):
+    summary, html = _run(tmp_path, work, evaluation, training)
+    assert summary["dataset"]["name"] == "three_corruptions" and summary["data"]["manifest"] is None
     assert summary["blessed"] is None and summary["timings"] == {} and summary["translation"] is None
     assert summary["baseline"]["method"] is None  # evaluated, but no one knows how it was trained
     assert "Not gated" in html
 
 
-def test_not_blessed(tmp_path, evaluation, training):
+def test_not_blessed(tmp_path, work, evaluation, training):
     (tmp_path / "blessing").mkdir()
     (tmp_path / "blessing" / "NOT_BLESSED").touch()
     blessing = _artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
-    summary, html = _run(tmp_path, evaluation, training, blessing=blessing)
+    summary, html = _run(tmp_path, work, evaluation, training, blessing=blessing)
     assert summary["blessed"] is False and "Not blessed" in html
+    # There is nothing that this gate could have missed.
+    assert "by the report&#39;s figures no threshold is missed" in html
+
+
+def test_a_model_that_is_not_the_evaluated_one(tmp_path, work, evaluation, training):
+    """It gets 15 of the 25 images right, the one that was evaluated 22."""
+    with pytest.raises(
+        ValueError, match="serving_image gets 15 of 25 test images right, but serving_default 22 "
+    ):
+        _run(
+            tmp_path, work, evaluation, training, model=_artifact(standard_artifacts.Model, work / "baseline")
+        )
 
 
 @pytest.mark.parametrize("translators", [0, 1, 2])
@@ -204,7 +287,11 @@ def test_component(translators):
 
     node = SubgroupReport(
         evaluation=channel(standard_artifacts.ModelEvaluation),
+        model=channel(standard_artifacts.Model),
         model_run=channel(standard_artifacts.ModelRun),
+        examples=channel(standard_artifacts.Examples),
+        records_dir="records",
+        tracking=TrackingSettings(),
         settings=SubgroupReportSettings(),
         dataset=DATASET,
         dataset_name="three_corruptions",

@@ -46,11 +46,11 @@ def test_a_model_of_all_classes(run, dataset, translator_training):
     training["selected"][0]["step"] = 1200
     (pair,) = read_sheets(str(run), training, dataset, count=2)
     assert (pair.title, pair.source, pair.target) == ("clean ↔ zigzag", "clean", "zigzag")
-    assert [(sheet.title, sheet.image, sheet.is_kept) for sheet in pair.sheets] == [
+    assert [(sheet.title, sheet.picture.content, sheet.is_kept) for sheet in pair.sheets] == [
         ("clean ↔ zigzag, step 100", _png(value=0), False),
         ("clean ↔ zigzag, step 1,200", _png(value=2), True),
     ]
-    assert pair.sheets[0].data_uri.startswith("data:image/png;base64,iVBOR")
+    assert pair.sheets[0].picture.data_uri.startswith("data:image/png;base64,iVBOR")
 
 
 def test_every_pair_of_a_model_of_one_class(run, three_subgroups, translator_training):
@@ -71,10 +71,10 @@ def test_no_sheets(tmp_path, run, dataset, translator_training):
 
 def test_small_images_are_shown_twice_as_large(run, dataset, translator_training):
     ((sheet,),) = [pair.sheets for pair in read_sheets(str(run), translator_training(), dataset, count=1)]
-    assert (sheet.size, sheet.shown_size) == ((16, 10), (32, 20))
+    assert (sheet.picture.size, sheet.shown_size) == ((16, 10), (32, 20))
     (run / "sheets" / "0-1-step000500.png").write_bytes(_png(width=500))
     ((sheet,),) = [pair.sheets for pair in read_sheets(str(run), translator_training(), dataset, count=1)]
-    assert (sheet.size, sheet.shown_size) == ((500, 10), (500, 10))
+    assert (sheet.picture.size, sheet.shown_size) == ((500, 10), (500, 10))
 
 
 def test_a_large_sheet_becomes_a_jpeg(run, dataset, translator_training):
@@ -85,14 +85,14 @@ def test_a_large_sheet_becomes_a_jpeg(run, dataset, translator_training):
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file)
     assert file.stat().st_size > LARGEST_PNG
     ((sheet,),) = [pair.sheets for pair in read_sheets(str(run), translator_training(), dataset, count=1)]
-    assert sheet.data_uri.startswith("data:image/jpeg;base64,")
-    assert len(sheet.image) < file.stat().st_size / 5
-    decoded = np.asarray(Image.open(io.BytesIO(sheet.image)), np.float64)
+    assert sheet.picture.data_uri.startswith("data:image/jpeg;base64,")
+    assert len(sheet.picture.content) < file.stat().st_size / 5
+    decoded = np.asarray(Image.open(io.BytesIO(sheet.picture.content)), np.float64)
     assert decoded.shape == (600, 900, 3)
     assert np.abs(decoded - np.clip(pixels, 0, 255)).mean() < 3
 
 
 def test_a_broken_sheet_is_named(run, dataset, translator_training):
     (run / "sheets" / "0-1-step000500.png").write_bytes(b"png")
-    with pytest.raises(ValueError, match="0-1-step000500.png is not a sample sheet"):
+    with pytest.raises(ValueError, match="0-1-step000500.png is not an image"):
         read_sheets(str(run), translator_training(), dataset, count=1)

@@ -1,6 +1,7 @@
 """`summary.json` against numbers worked out by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from model_patching.components.evaluator.group_metrics import GroupCounts
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report.summary import to_json
 
+TRAIN_COUNT = [[9900, 100], [100, 9900]]
 KEYS = [
     "pipeline", "run_id", "dataset", "method", "seed", "settings", "average_accuracy", "worst_group_accuracy",
-    "worst_group", "subgroup_gap", "groups", "slices", "blessed", "thresholds", "baseline", "translation", "timings",
-    "versions",
+    "worst_group", "subgroup_gap", "groups", "slices", "intervals", "blessed", "thresholds", "baseline",
+    "missed_thresholds", "consistency", "mistakes", "translation", "data", "timings", "lineage", "versions",
 ]  # fmt: skip
 
 
@@ -75,9 +77,14 @@ def test_the_rest(summarize, dataset):
     assert summary["thresholds"] == {
         "min_worst_group_accuracy": 0.85,
         "max_subgroup_gap": None,
+        "min_slice_accuracy": {},
         "max_worst_group_drop": 0.0,
+        "max_accuracy_drop": None,
+        "max_gap_rise": None,
     }
-    assert summary["timings"] == {"CycleGANTrainer": 181.4, "Evaluator": None}
+    assert summary["missed_thresholds"] == []
+    assert summary["timings"] == {"ExampleGen": 3.0, "RobustTrainer": 181.4, "Evaluator": None}
+    assert [node["node"] for node in summary["lineage"]] == ["ExampleGen", "RobustTrainer", "Evaluator"]
     assert summary["translation"] is None
     # Keras is the one that the model was trained with.
     assert summary["versions"] == {"tfx": "1.21.0", "keras": "3.15.1", "tensorflow": "2.21.0"}
@@ -86,7 +93,7 @@ def test_the_rest(summarize, dataset):
 def test_baseline_is_the_same_block(summarize):
     summary = summarize()
     baseline = summary["baseline"]
-    assert list(baseline) == ["kind", *KEYS[3:12]]
+    assert list(baseline) == ["kind", *KEYS[3:13]]
     assert (baseline["kind"], baseline["method"]) == ("erm", "erm")
     assert (baseline["worst_group"], baseline["worst_group_accuracy"]) == ("odd / clean", 0.04)
     # (9900 · 0.99 + 100 · 0.1 + 100 · 0.04 + 9900 · 1) / 20000
@@ -114,6 +121,62 @@ def test_a_group_without_examples_is_null_not_nan(summarize):
     assert summary["subgroup_gap"]["per_class"]["even"] is None
 
 
-def test_no_nan_gets_through(summarize):
+def test_no_nan_gets_through(summarize, nodes):
     with pytest.raises(ValueError):
-        to_json(summarize(timings={"Evaluator": float("nan")}))
+        to_json(summarize(nodes=nodes._replace(timings={"Evaluator": float("nan")})))
+
+
+def test_consistency(summarize, scores):
+    rows = summarize()["consistency"]
+    low, high = proportion_confint(20, 100, alpha=0.05, method="wilson")
+    assert rows[1] == {
+        "label": 0,
+        "subgroup": 1,
+        "name": "even / zigzag",
+        "count": 100,
+        "changed": 20,
+        "share": 0.2,
+        "ci_low": pytest.approx(low),
+        "ci_high": pytest.approx(high),
+    }
+    assert [rows[2][key] for key in ("count", "share", "ci_low", "ci_high")] == [0, None, None, None]
+    without = replace(scores, rendered=np.zeros([2, 2], int))
+    assert summarize(scores=without)["consistency"] is None
+
+
+def test_mistakes(summarize, scores):
+    mistakes = summarize(scores=scores)["mistakes"]
+    assert [(row["name"], row["example_id"]) for row in mistakes] == [
+        ("even / zigzag", "digit-7"),
+        ("even / zigzag", "digit-3"),
+        ("odd / clean", "digit-4"),
+    ]
+    assert mistakes[0] | {"label": 0, "subgroup": 1} == mistakes[0]
+    assert (mistakes[0]["predicted"], mistakes[0]["probability"]) == (1, 0.998)
+    assert mistakes[0]["renditions"] == [
+        {"subgroup": 0, "predicted": 0, "probability": 0.75},
+        {"subgroup": 1, "predicted": 1, "probability": 0.96},
+    ]
+    assert mistakes[2]["renditions"] == []
+
+
+def test_data(summarize, manifest):
+    assert summarize()["data"] == {
+        "counts": {"train": TRAIN_COUNT, "validation": TRAIN_COUNT, "test": [[100, 100], [50, 100]]},
+        "manifest": None,
+    }
+    summary = summarize(manifest=manifest)
+    assert summary["dataset"]["name"] == "digits of one parity"
+    assert summary["data"]["manifest"] == {
+        "sources": {"images": "ab" * 32, "digits.csv": "cd" * 32},
+        "seed": 5,
+        "skipped": 1,
+        "warnings": ["train: group 'even / zigzag' has 100 records, published are 200"],
+        "licence": None,
+        "citation": "MNIST, by LeCun & others",
+    }
+    # The manifest of MNIST-Correlation.
+    of_digits = {"inputs": {"dataset": "mnist_correlation", "sources": {"t10k": "ef"}, "seed": 1}}
+    summary = summarize(manifest=of_digits)
+    assert summary["dataset"]["name"] == "mnist_correlation"
+    assert summary["data"]["manifest"]["sources"] == {"t10k": "ef"}

@@ -2,7 +2,16 @@
 
 import pytest
 
-from model_patching.components.subgroup_report.text import error, interval, percent, points, seconds
+from model_patching.components.subgroup_report.text import (
+    apart,
+    bounds,
+    error,
+    interval,
+    missed_by,
+    percent,
+    points,
+    seconds,
+)
 
 
 def test_percent():
@@ -11,6 +20,23 @@ def test_percent():
     assert percent(None) == "–"
     assert percent(-0.0123) == "−1.2 %"
     assert percent(-0.0001) == "0.0 %"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "written"),
+    [
+        (0.97, 0.9, ("97.0 %", "90.0 %")),
+        (0.97, 0.9697, ("97.00 %", "96.97 %")),
+        (0.97, 0.9699999, ("97.00000 %", "96.99999 %")),
+        (0.97, None, ("97.0 %", "–")),
+    ],
+)
+def test_what_was_asked_for_and_found_differ(asked, found, written):
+    assert apart(asked, found) == written
+
+
+def test_missed_by():
+    assert [missed_by(value) for value in (0.021, 0.000312, None)] == ["2.1 points", "0.031 points", "–"]
 
 
 def test_error():
@@ -29,6 +55,23 @@ def test_points(value, before, written):
 def test_interval():
     assert interval({"ci_low": 0.959, "ci_high": 0.9691}) == "95.9–96.9 %"
     assert interval({"ci_low": None, "ci_high": None}) == "–"
+
+
+@pytest.mark.parametrize(
+    ("ends", "percentages", "most", "written"),
+    [
+        ([0.9512, 0.9688], True, 1, "95.1–96.9 %"),
+        ([-0.163, 0.202], True, 1, "0.0–20.2 %"),
+        ([0.98, 1.04], True, 1, "98.0–100.0 %"),
+        ([0.9, 1.04], False, 1, "0.900–1.000"),
+        ([-0.2, 1.3], False, None, "0.000–1.300"),
+        ([0.75, 0.75 + 1e-16], True, 1, "–"),
+        ([0.0, 1e-17], True, 1, "–"),
+        (None, True, 1, "–"),
+    ],
+)
+def test_bounds(ends, percentages, most, written):
+    assert bounds(ends, percentages, most) == written
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,9 @@ def test_every_slice_is_there_by_name_with_the_summarys_figures(shown, evaluated
     assert column(rows, "worst_group_accuracy")["Overall"] == pytest.approx(
         summary["worst_group_accuracy"], abs=6e-6
     )
+    # Those of one class say which.
+    recall = column(rows, "recall of even")
+    assert recall["label:even"] == accuracy["label:even"] and "recall of neither" in rows[0]
     assert RUN_ID in shown.text()
 
 
