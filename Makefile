@@ -4,7 +4,7 @@
 PYTHON := $(shell for python in python3 python3.11 python3.12 python3.10 python3.13; do \
 	$$python -c '' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo reproduce-mnist test test-slow install lint lock clean
+.PHONY: help demo reproduce-mnist test test-kubeflow test-slow install kubeflow lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,22 +17,33 @@ reproduce-mnist: install  ## ERM, IRM, Group DRO and CAMEL on MNIST-Correlation,
 	@.venv/bin/model-patching sweep mnist_correlation_erm_small mnist_correlation_irm_small \
 		mnist_correlation_group_dro_small mnist_correlation_camel_small --seeds 2,3,4 $(ARGS)
 
-test: install  ## the tests, but for the slow ones, in two processes
+test: install  ## the tests in both environments, but for the slow ones; with ARGS those that .venv runs
 	@tests/install_chromium.sh
+	@tests/install_mariadb.sh
 	@.venv/bin/python -m pytest --ignore=tests/slow -n 2 --dist loadfile $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-kubeflow)
 
-test-slow: install  ## killed runs, Beam's runners, networks of full size, three subgroups: minutes
+test-kubeflow: kubeflow  ## those that need kfp, in .venv-kubeflow
+	@.venv-kubeflow/bin/python -m pytest tests/pipelines/kubeflow $(ARGS)
+
+test-slow: install kubeflow  ## killed runs, Beam's runners, networks of full size, Kubeflow's steps, the image: minutes
 	@tests/install_chromium.sh
+	@tests/install_mariadb.sh
+	@tests/install_mmdebstrap.sh
 	@.venv/bin/python -m pytest tests/slow $(ARGS)
 
 install:  ## .venv, from the lock that fits this machine
 	@$(or $(PYTHON),$(error No Python found: install Python 3.10 or newer)) requirements/install.py
 
-lint: install  ## ruff: rules and format
+kubeflow: install  ## .venv-kubeflow, the same with kfp: `model-patching kubeflow …`
+	@$(PYTHON) requirements/install.py kubeflow
+
+lint: install  ## ruff: rules and format; hadolint: the Dockerfile
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/hadolint Dockerfile
 
-lock: install  ## both locks again, keeping the pins that fit; ARGS=--upgrade takes the newest
+lock: install  ## the locks again, keeping the pins that fit; ARGS=--upgrade takes the newest
 	@.venv/bin/python requirements/lock.py $(ARGS)
 
 clean:  ## build products and caches; keeps .venv and runs

@@ -10,6 +10,7 @@ import typer
 
 from model_patching.pipelines import config as configuration
 from model_patching.pipelines.data_cli import data_app
+from model_patching.pipelines.kubeflow.cli import kubeflow_app
 
 FAILED, BAD_CONFIG, BAD_ARGUMENT, NOT_BLESSED = 1, 2, 2, 3
 
@@ -21,6 +22,7 @@ main = typer.Typer(
     pretty_exceptions_enable=False,
 )
 main.add_typer(data_app, name="data")
+main.add_typer(kubeflow_app, name="kubeflow")
 
 Preset = Annotated[str, typer.Argument(metavar="PRESET", help="Name of a preset, or path of a YAML file.")]
 Overrides = Annotated[

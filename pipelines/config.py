@@ -32,10 +32,12 @@ from model_patching.data.records_source import RecordFeatures, RecordsSource, re
 from model_patching.data.settings import Settings
 from model_patching.data.source import SourceError
 from model_patching.data.source_order import SOURCE_ORDER
+from model_patching.pipelines.kubeflow.settings import KubeflowSettings
 from model_patching.pipelines.yaml_loader import YamlLoader
 
 PRESETS = Path(__file__).parent / "configs"
 CONVERSION_SEED = 0  # it decides the order of converted records alone: for another seed they stay as they are
+NODES = "nodes"  # folder of how the nodes went, under the pipeline root
 LARGEST_SEED = 2**20  # nodes derive their seeds from it by small multiples, in int32
 
 
@@ -165,6 +167,7 @@ class PipelineConfig(Settings):
         report: the SubgroupReport.
         tracking: Weights & Biases.
         beam_pipeline_args: options of Apache Beam for every Beam node. The default runs them in this process.
+        kubeflow: the cluster, for `model-patching kubeflow`; runs on this machine don't look at it.
     """
 
     pipeline_name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")] = "model_patching"
@@ -180,6 +183,7 @@ class PipelineConfig(Settings):
     report: SubgroupReportSettings = SubgroupReportSettings()
     tracking: TrackingSettings = TrackingSettings()
     beam_pipeline_args: tuple[Annotated[str, Field(pattern="^--")], ...] = (IN_PROCESS_RUNNER,)
+    kubeflow: KubeflowSettings | None = None
 
     @model_validator(mode="after")
     def _patched_examples_are_made(self) -> "PipelineConfig":
@@ -190,6 +194,11 @@ class PipelineConfig(Settings):
             raise ValueError(
                 f"translation.generator_filters: must be set, no published generator is for images of {largest} pixels"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _slices_with_thresholds_are_there(self) -> "PipelineConfig":
+        self.evaluation.check_groups(self.data.description)
         return self
 
     @model_validator(mode="after")
@@ -275,9 +284,9 @@ class PipelineConfig(Settings):
         return f"{self.root}/metadata.sqlite"
 
     @property
-    def timings_dir(self) -> str:
-        """Folder where the local runner leaves `<run id>.json`: {node: {"seconds": …, "cached": …}}."""
-        return f"{self.pipeline_root}/timings"
+    def nodes_dir(self) -> str:
+        """Folder of `<run id>/<node>.json`, how each node went, and its artifacts: see `run_node`."""
+        return f"{self.pipeline_root}/{NODES}"
 
     @property
     def logs_dir(self) -> str:
@@ -296,35 +305,41 @@ def preset_title(name: str) -> str:
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
-def load_config(preset_or_path: str, overrides: Sequence[str] = ()) -> PipelineConfig:
+def load_config(
+    preset_or_path: str, overrides: Sequence[str] = (), files_are_here: bool = True
+) -> PipelineConfig:
     """Reads a configuration and checks it whole.
 
     Args:
         preset_or_path: name of a preset, or path of a YAML file (it has a "/" or ends with .yaml or .yml).
         overrides: "key.of.the.tree=value", values as YAML writes them.
+        files_are_here: whether to look for the files that it names; those of a cluster aren't on this machine.
 
     Raises:
         ConfigError: one line for each mistake.
     """
     path = _config_path(preset_or_path)
-    tree = _read_yaml(path, preset_or_path)
-    for override in overrides:
-        _apply(override, tree, preset_or_path)
-    return config_from_tree(tree, preset_or_path)
+    return config_from_tree(_read_yaml(path, preset_or_path), preset_or_path, overrides, files_are_here)
 
 
-def config_from_tree(tree: dict[str, Any], source: str) -> PipelineConfig:
-    """Checks a tree of JSON values; `source` is what the messages name.
+def config_from_tree(
+    tree: dict[str, Any], source: str, overrides: Sequence[str] = (), files_are_here: bool = True
+) -> PipelineConfig:
+    """Checks a tree of JSON values with its overrides, which are put into it; `source` is what the messages name.
 
     Raises:
         ConfigError: one line for each mistake.
     """
+    for override in overrides:
+        _apply(override, tree, source)
     tree = _add_dataset(tree, source)
     try:
         config = PipelineConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         lines = [_describe(mistake, source) for mistake in _mistakes(error)]
         raise ConfigError("\n".join(lines)) from None
+    if not files_are_here:
+        return config
     _check_records(config, source)
     _check_published_patches(config, source)
     _check_weights(config, source)
@@ -456,8 +471,9 @@ def _settings_at(location: Sequence[str | int]) -> type[Settings]:
     """The settings class of a place in the tree."""
     found: type[Settings] = PipelineConfig
     for key in location:
-        annotation = found.model_fields[str(key)].annotation
-        found = next(_settings_classes(annotation))
+        # Numbers of a list's entries and keys of a free mapping are no fields; the class is that of the field above.
+        if key in found.model_fields:
+            found = next(_settings_classes(found.model_fields[key].annotation), found)
     return found
 
 

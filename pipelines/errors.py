@@ -19,6 +19,11 @@ class NodeFailed(Exception):
         self.reason = reason
 
 
+def what_failed(error: Exception) -> tuple[str, str]:
+    """What an exception stopped, "RobustTrainer" or "run", and the reason in one paragraph."""
+    return (error.node, error.reason) if isinstance(error, NodeFailed) else ("run", one_paragraph(error))
+
+
 def one_paragraph(error: BaseException) -> str:
     """What an exception says, without tracebacks: "KeyError: 'label'".
 

@@ -14,7 +14,7 @@ from model_patching.components.evaluator.predictions import (
 from model_patching.components.subgroup_report.predictions_summary import summarize_predictions
 from model_patching.components.subgroup_report.report import render
 from model_patching.components.subgroup_report.summary import to_json
-from model_patching.components.subgroup_report.table import groups_table
+from model_patching.components.subgroup_report.table import groups_table, missed_table
 from model_patching.components.subgroup_report.verdict import verdict
 from model_patching.components.versions import versions
 from model_patching.pipelines.console import print_table, say
@@ -72,6 +72,8 @@ def evaluate_predictions(
     report_path.write_text(html, encoding="utf-8")
     summary_path.write_text(to_json(summary), encoding="utf-8")
     print_table(groups_table(summary))
+    if summary["missed_thresholds"]:
+        print_table(missed_table(summary))
     say(verdict(summary), style="bold")
     say(f"report   {report_path}")
     say(f"figures  {summary_path}")

@@ -54,11 +54,9 @@ def _run(config: PipelineConfig, run_id: str, log: Path) -> Outcome:
         return Outcome(INTERRUPTED)
     except Exception as error:
         logging.getLogger(__name__).exception("the run has failed")
-        from model_patching.pipelines.errors import NodeFailed, one_paragraph
+        from model_patching.pipelines.errors import what_failed
 
-        what, reason = (
-            (error.node, error.reason) if isinstance(error, NodeFailed) else ("run", one_paragraph(error))
-        )
+        what, reason = what_failed(error)
         say(f"✗ {what} failed", style="bold red")
         say(reason)
         say(f"log      {log}")
@@ -78,6 +76,7 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
         from model_patching.data.beam_buffers import turn_off_timed_flush
         from model_patching.pipelines.check_networks import check_networks
         from model_patching.pipelines.closing import say_closing
+        from model_patching.pipelines.metadata_store import sqlite_config
         from model_patching.pipelines.pipeline import create_pipeline
         from model_patching.pipelines.runner import LocalRunner
 
@@ -91,4 +90,6 @@ def _run_pipeline(config: PipelineConfig, run_id: str, log: Path) -> tuple[bool,
     check_networks(config)
     # Nothing comes back if `tfx pipeline create` has put its own function in place of the runner's.
     finished = LocalRunner(config, run_id).run(pipeline) is not None
-    return finished, *(say_closing(config.metadata_path, run_id) if finished else (None, None))
+    if not finished:
+        return finished, None, None
+    return finished, *say_closing(sqlite_config(config.metadata_path), run_id)

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Makes `.venv` from the lock that fits this machine, and the project in it. `make` calls it first.
 
-A second call finds the stamp `.venv/.installed` and does nothing. Standard library only. Runs on Python 3.6
-and newer, because even a Python that is too old for the project must look for a better one and say what is missing.
+With the argument `kubeflow` it makes `.venv-kubeflow`: the same, with the packages of requirements/kubeflow-*.txt on
+top. A second call finds the stamp `.installed` in the environment and does nothing. Standard library only. Runs on
+Python 3.6 and newer, because even a Python that is too old for the project must look for a better one and say what is
+missing.
 """
 
 import errno
@@ -15,13 +17,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 Version = Tuple[int, int]
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-STAMP = VENV / ".installed"
+STAMP = ".installed"
+
+# What can be had beside `.venv`: environments with a few packages more, `.venv-<name>`.
+ADDITIONS = ("kubeflow",)
 
 # Lock, the oldest glibc whose machines take it, and its Python versions, newest first.
 LOCKS = (
@@ -71,10 +75,15 @@ class Interpreter(NamedTuple):
     has_headers: bool
 
 
-def main() -> int:
-    """Returns the exit code: 0 installed, 1 a step failed, 2 not on this machine, 130 interrupted."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Returns the exit code: 0 installed, 1 a step failed, 2 wrong machine or argument, 130 interrupted."""
+    if len(arguments) > 1 or not set(arguments) <= set(ADDITIONS):
+        print(f"usage: install.py [{'|'.join(ADDITIONS)}]", file=sys.stderr)
+        return 2
+    addition = arguments[0] if arguments else None
+    venv = ROOT / (f".venv-{addition}" if addition else ".venv")
     try:
-        install()
+        install(venv, addition)
     except Refusal as refusal:
         print(f"model-patching: {refusal}", file=sys.stderr)
         return 2
@@ -84,7 +93,7 @@ def main() -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(str(venv), ignore_errors=True)
         print(f"model-patching: {disk_full()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -93,33 +102,37 @@ def main() -> int:
     return 0
 
 
-def install() -> None:
-    """Brings `.venv` up to date. Raises Refusal, Failure or OSError."""
+def install(venv: Path, addition: Optional[str]) -> None:
+    """Brings an environment up to date. Raises Refusal, Failure or OSError."""
     glibc = check_platform()
     lock, pythons = choose_lock(glibc)
+    locks = [lock]
+    if addition:
+        locks.append(lock.with_name(lock.name.replace("lock", addition, 1)))
     interpreter = choose_interpreter(pythons, glibc)
-    stamp = fingerprint(lock, interpreter)
-    if is_installed(stamp):
+    stamp = fingerprint(locks, interpreter)
+    if is_installed(venv, stamp):
         return
 
-    remove_venv()
+    remove_venv(venv)
     check_disk()
     started = time.monotonic()
-    python, uv = str(VENV / "bin" / "python"), str(VENV / "bin" / "uv")
+    python, uv = str(venv / "bin" / "python"), str(venv / "bin" / "uv")
     step(
-        f".venv with Python {dotted(interpreter.version)}",
-        [interpreter.path, "-m", "venv", str(VENV)],
+        f"{venv.name} with Python {dotted(interpreter.version)}",
+        [interpreter.path, "-m", "venv", str(venv)],
     )
     step("uv", [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", pinned_uv(lock)])
-    step(
-        f"packages of requirements/{lock.name}",
-        [uv, "pip", "install", "--python", python, "--no-deps", "-r", str(lock)],
-    )
+    for path in locks:
+        step(
+            f"packages of requirements/{path.name}",
+            [uv, "pip", "install", "--python", python, "--no-deps", "-r", str(path)],
+        )
     step(
         "model-patching",
         [uv, "pip", "install", "--python", python, "--no-deps", "--no-build-isolation", "-e", str(ROOT)],
     )
-    STAMP.write_text(stamp + "\n")
+    (venv / STAMP).write_text(stamp + "\n")
     print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -221,31 +234,33 @@ def obstacle(interpreter: Interpreter) -> Optional[str]:
     return None
 
 
-def fingerprint(lock: Path, interpreter: Interpreter) -> str:
-    """Returns a hash of all that decides what is in `.venv`. Its scripts hold the project's absolute path."""
+def fingerprint(locks: List[Path], interpreter: Interpreter) -> str:
+    """Returns a hash of all that decides what is in an environment. Its scripts hold the project's absolute path."""
     digest = hashlib.sha256(f"{interpreter.version} {ROOT}".encode())
-    for path in (lock, ROOT / "setup.py", ROOT / "pyproject.toml"):
+    for path in (*locks, ROOT / "setup.py", ROOT / "pyproject.toml"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def is_installed(stamp: str) -> bool:
-    """Whether `.venv` is complete, of this fingerprint, and its Python is still there."""
+def is_installed(venv: Path, stamp: str) -> bool:
+    """Whether an environment is complete, of this fingerprint, and its Python is still there."""
     try:
-        return STAMP.read_text().strip() == stamp and os.access(str(VENV / "bin" / "python"), os.X_OK)
+        return (venv / STAMP).read_text().strip() == stamp and os.access(
+            str(venv / "bin" / "python"), os.X_OK
+        )
     except OSError:
         return False
 
 
-def remove_venv() -> None:
-    """Removes `.venv`, its stamp first: what an interrupted removal leaves must not look complete."""
-    if STAMP.exists():
-        STAMP.unlink()
-    if VENV.is_symlink():
-        VENV.unlink()
-    elif VENV.exists():
-        print("removing the .venv that is out of date or incomplete", flush=True)
-        shutil.rmtree(VENV)
+def remove_venv(venv: Path) -> None:
+    """Removes an environment, its stamp first: what an interrupted removal leaves must not look complete."""
+    if (venv / STAMP).exists():
+        (venv / STAMP).unlink()
+    if venv.is_symlink():
+        venv.unlink()
+    elif venv.exists():
+        print(f"removing the {venv.name} that is out of date or incomplete", flush=True)
+        shutil.rmtree(str(venv))
 
 
 def check_disk() -> None:
@@ -288,4 +303,4 @@ def disk_full() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,13 @@
 """Tiny data sets: arrays whose pixels tell which example they are, and record files. A browser to look at pages in."""
 
 import os
+import re
 import shutil
+import socket
 import subprocess
+import time
+from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +78,15 @@ def write_records():
     return write
 
 
+@pytest.fixture(scope="session")
+def instructions():
+    """The Dockerfile's instructions, each with what follows it in one line."""
+    text = (Path(__file__).resolve().parents[1] / "Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    whole = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [tuple(line.split(maxsplit=1)) for line in whole.splitlines() if line.strip()]
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 64 KiB."""
@@ -133,6 +147,7 @@ class Notes:
     def __init__(self):
         self.points = []
         self.images = []
+        self.tables = {}
         self.closing = {}
 
     def log(self, step, values):
@@ -140,6 +155,9 @@ class Notes:
 
     def image(self, step, name, image):
         self.images.append((step, name, image))
+
+    def table(self, step, name, columns, rows):
+        self.tables[name] = [dict(zip(columns, row, strict=True)) for row in rows]
 
     def summary(self, values):
         self.closing.update(values)
@@ -254,6 +272,39 @@ def write_celeba(write_tfrec, one_colour):
     return write
 
 
+class Page(HTMLParser):
+    """The tags of a page, each with its attributes, and the texts of its table rows' cells."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self._rows, self._in_cell = [], [], False
+        self.feed(html)
+
+    @property
+    def rows(self):
+        return [[" ".join(cell.split()) for cell in row] for row in self._rows]
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self._rows.append([])
+        if tag in ("td", "th"):
+            self._in_cell = True
+            self._rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        self._in_cell = self._in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self._in_cell:
+            self._rows[-1][-1] += data
+
+
+@pytest.fixture(scope="session")
+def read_page():
+    return Page
+
+
 class Chromium:
     """A headless Chromium that reaches this machine alone.
 
@@ -338,6 +389,74 @@ def chromium():
     browser = Chromium()
     yield browser
     browser.driver.quit()
+
+
+class MariaDB:
+    """A server with the user `user`, who may do everything with the password `password`.
+
+    Attributes:
+        host, port, user, password: to connect with.
+    """
+
+    host, user, password = "127.0.0.1", "metadata", "a secret's content"
+
+    def __init__(self, folder):
+        with socket.create_server((self.host, 0)) as free:
+            self.port = free.getsockname()[1]
+        path = {"PATH": f"{os.environ['PATH']}{os.pathsep}/usr/sbin"}
+        self._options = ["--no-defaults", f"--socket={folder}/socket"]
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        with open(folder / "log", "w") as log:
+            subprocess.run(
+                [
+                    "mariadb-install-db",
+                    "--no-defaults",
+                    f"--datadir={folder}/data",
+                    "--skip-test-db",
+                    *as_root,
+                ]
+                + ["--auth-root-authentication-method=normal"],
+                env=path,
+                stdout=log,
+                stderr=log,
+                check=True,
+            )
+            command = ["mariadbd", *self._options, f"--datadir={folder}/data", f"--pid-file={folder}/pid"]
+            self.process = subprocess.Popen(
+                [*command, f"--port={self.port}", f"--bind-address={self.host}", *as_root],
+                env=path,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 60
+        user = f"'{self.user}'@'%' identified by \"{self.password}\""
+        while not self._execute(f"create or replace user {user}; grant all on *.* to '{self.user}'@'%'"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"MariaDB doesn't start: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def _execute(self, statement):
+        command = ["mariadb", *self._options, "--user=root", "--execute", statement]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def url(self, database):
+        """Of an ML Metadata store in one of its databases, which need not be there."""
+        return f"mysql://{self.user}@{self.host}:{self.port}/{database}"
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory):
+    """A MariaDB. Where there is none, the test is skipped; with CI in the environment it fails."""
+    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
+    names = ("mariadbd", "mariadb-install-db", "mariadb")
+    missing = [name for name in names if shutil.which(name, path=path) is None]
+    if missing:
+        reason = f"{' and '.join(missing)} not found: apt-get install mariadb-server-core mariadb-client-core"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    server = MariaDB(tmp_path_factory.mktemp("mariadb"))
+    yield server
+    server.process.terminate()
+    server.process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 import json
 import re
-from html.parser import HTMLParser
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -89,31 +88,7 @@ def test_settings_of_one_method_are_told_apart(write, tmp_path):
     ]
 
 
-class Page(HTMLParser):
-    """A page's rows of table cells, and its tags."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.rows, self.tags, self._in_cell = [], [], False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self._in_cell = True
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        self._in_cell = self._in_cell and tag not in ("td", "th")
-
-    def handle_data(self, data):
-        if self._in_cell:
-            self.rows[-1][-1] += data.strip()
-
-
-def test_the_page_shows_methods_groups_and_runs(write, tmp_path):
+def test_the_page_shows_methods_groups_and_runs(write, tmp_path, read_page):
     with_report = write("a run: 1", "camel", 2, 0.98, 0.96, 0.02)
     (tmp_path / "a run: 1/report.html").touch()
     result = compare(
@@ -125,13 +100,13 @@ def test_the_page_shows_methods_groups_and_runs(write, tmp_path):
     )
     assert result.exit_code == 0, result.output
     html = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
-    page = Page(html)
+    page = read_page(html)
     for row in (
         ["camel (best worst group)", "2, 3", "97.5 ± 0.7 %", "97.0 ± 1.4 %", "3.0 ± 1.4 %"],
         ["erm", "2", "95.0 %", "10.0 %", "80.0 %"],
         ["a / y", "97.0 %", "10.0 %"],  # a group's mean with each method
         ["b / x", "97.5 %", "95.0 %"],
-        ["camel", "2", "98.0 %", "96.0 %", "a / y", "reportfigures"],
+        ["camel", "2", "98.0 %", "96.0 %", "a / y", "report figures"],
         ["camel", "3", "97.0 %", "98.0 %", "a / y", "figures"],
         ["erm", "2", "95.0 %", "10.0 %", "a / y", "figures"],
     ):
@@ -141,7 +116,7 @@ def test_the_page_shows_methods_groups_and_runs(write, tmp_path):
     assert all((tmp_path / "out" / link).is_file() for link in links)
 
 
-def test_the_page_loads_nothing_and_its_charts_show_every_run(write, tmp_path):
+def test_the_page_loads_nothing_and_its_charts_show_every_run(write, tmp_path, read_page):
     names = DATASET | {"name": "<b>", "classes": ["a", "<script>"], "subgroups": ["x", "$y$"]}
     runs = [
         write(f"{method[:2]}-{seed}", method, seed, average, 0.5, 0.1, names)
@@ -151,7 +126,7 @@ def test_the_page_loads_nothing_and_its_charts_show_every_run(write, tmp_path):
     result = compare(*runs, "--output", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     html = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
-    page = Page(html)
+    page = read_page(html)
     assert not {"script", "link", "iframe", "img", "b"} & {tag for tag, _ in page.tags}
     assert any(row[0] == "<script> / $y$" for row in page.rows)
     methods, groups = re.findall(r"<svg.*?</svg>", html, re.DOTALL)

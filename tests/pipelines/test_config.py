@@ -383,3 +383,12 @@ def test_what_the_augmenter_asks_for_is_no_setting_of_the_training(good: str):
     assert asking.translation.trainer == plain.translation.trainer
     assert asking.translation.thresholds.min_flip_rate == 0.9
     assert plain.translation.thresholds.min_flip_rate is None
+
+
+def test_a_slice_with_a_threshold_must_be_there():
+    config = load_config("demo", ["evaluation.min_slice_accuracy={even / zigzag: 0.9, odd: 0.8}"])
+    assert config.evaluation.min_slice_accuracy == {"even / zigzag": 0.9, "odd": 0.8}
+    with pytest.raises(
+        ConfigError, match="^demo: evaluation.min_slice_accuracy: there is no slice 'ood'; there are"
+    ):
+        load_config("demo", ["evaluation.min_slice_accuracy={ood: 0.8}"])

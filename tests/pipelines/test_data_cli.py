@@ -110,6 +110,27 @@ def test_a_folder_becomes_records_and_a_second_call_does_nothing(birds, capfd):
     assert changed.stderr.startswith(f"{birds.output} holds data made with other settings")
 
 
+def test_a_column_is_kept_in_the_records(birds):
+    for number, row in enumerate(birds.rows):
+        row.append(f"camera {number % 2}")
+    header = ("filename", "bird", "place", "split", "camera")
+    options = "--keep", "camera", "--split-shares", "0.5,0.25,0.25"
+    assert birds.build(*options, header=header).exit_code == 0
+    cameras = {row[0]: row[4] for row in birds.rows}
+    for record in schema.read_records(sorted((birds.output / "test").iterdir())).as_numpy_iterator():
+        found = schema.deserialize(record)
+        assert found.further == {"camera": schema.feature(cameras[found.example_id])}
+    assert birds.build(*options, header=header).exit_code == 0  # the same again
+
+
+def test_a_kept_column_with_a_records_name_is_refused(birds):
+    check_refused(
+        birds,
+        birds.build("--keep", "label"),
+        "'label' can't be kept: it is the name of a feature that every record has",
+    )
+
+
 def test_images_are_scaled_and_made_grey_and_splits_are_drawn(birds):
     for number, row in enumerate(birds.rows):
         (birds.images / row[0]).write_bytes(encode(number, (10, 20 + number), "JPEG"))

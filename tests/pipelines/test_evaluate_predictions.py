@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -44,33 +43,7 @@ def read_summary(tmp_path):
     return json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
 
 
-def cells(html):
-    """The texts of a page's table rows, and its tags."""
-    rows, tags = [], []
-
-    class Page(HTMLParser):
-        in_cell = False
-
-        def handle_starttag(self, tag, attrs):
-            tags.append(tag)
-            if tag == "tr":
-                rows.append([])
-            if tag in ("td", "th"):
-                self.in_cell = True
-                rows[-1].append("")
-
-        def handle_endtag(self, tag):
-            self.in_cell = self.in_cell and tag not in ("td", "th")
-
-        def handle_data(self, data):
-            if self.in_cell:
-                rows[-1][-1] += data
-
-    Page().feed(html)
-    return rows, tags
-
-
-def test_by_hand(write, evaluate, tmp_path):
+def test_by_hand(write, evaluate, tmp_path, read_page):
     result = evaluate(write(ROWS), "--baseline", write(WORSE, "q.csv"))
     assert result.exit_code == 0, result.output
     summary = read_summary(tmp_path)
@@ -98,7 +71,7 @@ def test_by_hand(write, evaluate, tmp_path):
     assert "a / y ← worst" in result.output
 
     html = (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    rows, _ = cells(html)
+    rows = read_page(html).rows
     assert ["a / y (worst)", "2", "50.0 %", "9.5–90.5 %", "0.0 %", "0.0–65.8 %", "+50.0"] in rows
     assert ["all", "10", "80.0 %", "49.0–94.3 %"] in rows  # a slice
     assert ["a", "100.0 %", "66.7 %", "4", "2"] in rows  # a class: precision, recall, predicted a and b
@@ -111,12 +84,12 @@ def test_keys_are_a_runs(write, evaluate, tmp_path):
     evaluate(write(ROWS))
     assert list(read_summary(tmp_path)) == [
         "pipeline", "run_id", "dataset", "method", "seed", "settings", "average_accuracy", "worst_group_accuracy",
-        "worst_group", "subgroup_gap", "groups", "slices", "blessed", "thresholds", "baseline", "translation",
-        "timings", "versions",
+        "worst_group", "subgroup_gap", "groups", "slices", "intervals", "blessed", "thresholds", "baseline",
+        "missed_thresholds", "consistency", "mistakes", "translation", "data", "timings", "lineage", "versions",
     ]  # fmt: skip
 
 
-def test_random_probabilities_are_scikit_learns_and_scipys(write, evaluate, tmp_path):
+def test_random_probabilities_are_scikit_learns_and_scipys(write, evaluate, tmp_path, read_page):
     generator = np.random.default_rng(0)
     probability = generator.random(2000)
     label = (generator.random(2000) < probability**2).astype(int)
@@ -143,7 +116,7 @@ def test_random_probabilities_are_scikit_learns_and_scipys(write, evaluate, tmp_
             assert found["auc"] == pytest.approx(
                 [roc_auc_score(label[inside], probability[inside])] * 2, abs=1e-9
             )
-    rows, _ = cells((tmp_path / "out/report.html").read_text(encoding="utf-8"))
+    rows = read_page((tmp_path / "out/report.html").read_text(encoding="utf-8")).rows
     (everything,) = [row for row in rows if row[0] == "all"]
     assert everything[4] == f"{summary['slices'][0]['cross_entropy']:.3f}"
 
@@ -173,12 +146,13 @@ def test_thresholds(write, evaluate, tmp_path, monkeypatch, arguments, code, say
     assert read_summary(tmp_path)["blessed"] is blessed
 
 
-def test_names_stay_text(write, evaluate, tmp_path):
+def test_names_stay_text(write, evaluate, tmp_path, read_page):
     hostile = "<script>alert(1)</script>"
     rows = [f"{hostile},$x$,{hostile}", f'{hostile},"<img src=x>",a & b', "a & b,$x$,a & b"]
     result = evaluate(write(rows, "<b>.csv"))
     assert result.exit_code == 0, result.output
-    rows, tags = cells((tmp_path / "out/report.html").read_text(encoding="utf-8"))
+    page = read_page((tmp_path / "out/report.html").read_text(encoding="utf-8"))
+    rows, tags = page.rows, [tag for tag, _ in page.tags]
     assert "script" not in tags and "img" not in tags
     assert tags.count("b") == 3  # the three figures in cards
     assert any(row[0] == f"{hostile} / $x$" for row in rows)

@@ -20,7 +20,7 @@ def run(tmp_path, make_dataset, monkeypatch):
     """
     monkeypatch.setattr("model_patching.components.robust_trainer.component.RUN_FN", "nowhere.run_fn")
 
-    def run(**data):
+    def run(slices=(), **data):
         tree = {
             "root": str(tmp_path / "runs"),
             "data": {
@@ -29,7 +29,7 @@ def run(tmp_path, make_dataset, monkeypatch):
                 **data,
             },
             "training": {"method": "erm"},
-            "evaluation": {"baseline": "none"},
+            "evaluation": {"baseline": "none", "slices": list(slices)},
             "tracking": {"mode": "disabled"},
         }
         config = config_from_tree(tree, "test")
@@ -102,6 +102,19 @@ def test_good_records_with_features_of_their_own_go_on_to_the_training(run, writ
     write(train=strange, validation=records, test=records)
     assert run().node == "RobustTrainer"
     assert group_counts(tmp_path) == dict.fromkeys(("train", "validation", "test"), [[3, 4], [5, 6]])
+
+
+def test_a_feature_to_slice_by_that_no_record_has_is_told_before_any_training(run, write, toy_records):
+    records = toy_records([[3, 4], [5, 6]], (8, 8, 1))
+    with_age = [with_feature(record, age=number) for number, record in enumerate(records)]
+    write(train=with_age, validation=with_age, test=with_age)
+    failure = run(slices=[["age"], ["label", "camera"]])
+    assert failure.node == "ExampleGate"
+    assert failure.reason.startswith(
+        "ExamplesRefused: evaluation.slices: feature 'camera' of the test split isn't in the records; beside label and "
+        "subgroup there are 'age': correct "
+    )
+    assert run(slices=[["age"]]).node == "RobustTrainer"
 
 
 def renamed(records):

@@ -1,5 +1,6 @@
 """Which nodes a configuration asks for, and what is wired to what."""
 
+import hashlib
 import json
 
 import pytest
@@ -41,6 +42,19 @@ def test_every_preset_compiles_and_ends_with_evaluation_report_and_push(preset, 
     assert set(nodes) >= STANDARD | CLOSING | {"RobustTrainer"}
 
 
+def test_a_changed_manifest_of_given_records_is_no_report_from_the_cache(tmp_path):
+    for split in SPLITS:
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "data-00000-of-00001.tfrecord.gz").touch()
+    found = []
+    for manifest in (None, b"{}", b'{"citation": "corrected"}'):
+        if manifest is not None:
+            (tmp_path / "manifest.json").write_bytes(manifest)
+        report = compiled(f"data.records={tmp_path}", preset="waterbirds_erm")["SubgroupReport"]
+        found.append(report.parameters.parameters["manifest_hash"].field_value.string_value)
+    assert found == ["", *(hashlib.sha256(manifest).hexdigest() for manifest in (b"{}", manifest))]
+
+
 def test_a_model_of_translators_for_each_class_is_a_node_for_each():
     nodes = compiled("translation.per_class=true")
     trainers = {"CycleGANTrainer_0_even", "CycleGANTrainer_1_odd"}
@@ -68,6 +82,8 @@ def test_the_demo_trains_camel_on_patched_examples_and_erm_beside_it():
     assert sources(nodes["Pusher"], "model") == {"RobustTrainer"}
     assert sources(nodes["Pusher"], "model_blessing") == {"Evaluator"}
     assert sources(nodes["SubgroupReport"], "baseline_model_run") == {"BaselineTrainer"}
+    assert sources(nodes["SubgroupReport"], "model") == {"RobustTrainer"}
+    assert sources(nodes["SubgroupReport"], "examples") == {"Augmenter"}  # with renditions
     assert "CycleGANTrainer" in nodes["SubgroupReport"].upstream_nodes
 
 
@@ -95,6 +111,7 @@ def test_methods_without_patches_have_no_cyclegan_and_no_augmenter(method):
     nodes = compiled(f"training.method={method}", *PLAIN)
     assert not PATCHING & set(nodes)
     assert sources(nodes["RobustTrainer"], "examples") == {"ExampleGen"}
+    assert sources(nodes["SubgroupReport"], "examples") == {"ExampleGen"}
 
 
 @pytest.mark.parametrize("change", ["training.consistency=kl", "training.augmentation_training=augmented"])
@@ -132,6 +149,7 @@ def test_published_patches_take_the_place_of_both_nodes(published):
     # Both models learn from the same records, even where not all of them were patched.
     assert sources(nodes["BaselineTrainer"], "examples") == {"PublishedPatches"}
     assert sources(nodes["Evaluator"], "examples") == {"ExampleGen"}
+    assert sources(nodes["SubgroupReport"], "examples") == {"PublishedPatches"}
     assert "translator_model_runs" not in nodes["SubgroupReport"].inputs.inputs
     assert "PublishedPatches" not in compiled(*published, "training.method=erm", *PLAIN)
 
@@ -201,8 +219,8 @@ def test_each_trainer_is_keyed_by_settings_seed_and_source():
         if node.parameters.SerializeToString(deterministic=True)
         != after[name].parameters.SerializeToString(deterministic=True)
     }
-    # The records' folder depends on the seed too, and so ExampleGen.
-    assert changed == {"ExampleGen", "CycleGANTrainer", "RobustTrainer", "BaselineTrainer"}
+    # The records' folder depends on the seed too, and so ExampleGen, and the report, which reads its manifest.
+    assert changed == {"ExampleGen", "CycleGANTrainer", "RobustTrainer", "BaselineTrainer", "SubgroupReport"}
     assert before["CycleGANTrainer"].parameters.parameters["code_hash"].field_value.string_value
     assert (
         "code_hash" in before["RobustTrainer"].parameters.parameters["custom_config"].field_value.string_value

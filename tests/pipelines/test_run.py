@@ -27,9 +27,11 @@ class Runs:
         ]
         return Path(path).read_text()
 
-    def timings(self, run: int) -> dict:
-        """The run's times; the files' names sort as the runs went."""
-        return json.loads(sorted((self.root / "model_patching/timings").iterdir())[run].read_text())
+    def nodes(self, run: int) -> dict:
+        """How the run's nodes went, in the order in which they ended; the folders' names sort as the runs went."""
+        folder = sorted((self.root / "model_patching/nodes").iterdir())[run]
+        entries = {file.stem: json.loads(file.read_text()) for file in folder.iterdir()}
+        return dict(sorted(entries.items(), key=lambda entry: entry[1]["ended"]))
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +72,40 @@ def test_unchanged_nodes_are_cached(runs: Runs):
     assert runs.outputs[2].splitlines()[2].startswith("✓ Report  ")
 
 
-def test_timings_are_left_for_the_report(runs: Runs):
-    assert {node: entry["cached"] for node, entry in runs.timings(0).items()} == dict.fromkeys(
-        ("First", "Second", "Report"), False
-    )
-    assert {node: entry["cached"] for node, entry in runs.timings(2).items()} == {
+def test_a_skipped_node_leaves_nothing(runs: Runs):
+    """It has neither a time nor artifacts that a report could show."""
+    for run in (0, 1, 2):
+        assert "\n• Never  skipped\n" in runs.outputs[run]
+        assert "Never" not in runs.nodes(run)
+
+
+def test_times_are_left_for_the_report(runs: Runs):
+    assert [(node, entry["cached"]) for node, entry in runs.nodes(0).items()] == [
+        ("First", False),
+        ("Second", False),
+        ("Report", False),
+    ]
+    assert {node: entry["cached"] for node, entry in runs.nodes(2).items()} == {
         "First": True,
         "Second": True,
         "Report": False,
     }
-    assert list(runs.timings(3)) == ["First"]
-    assert all(entry["seconds"] >= 0 for entry in runs.timings(0).values())
+    assert list(runs.nodes(3)) == ["First"]
+    assert all(entry["seconds"] >= 0 for entry in runs.nodes(0).values())
+
+
+def test_artifacts_are_left_for_the_report_those_from_the_cache_too(runs: Runs):
+    examples = {"id": 1, "type": "Examples", "path": "First/examples/1"}
+    model = {"id": 2, "type": "Model", "path": "Second/model/2"}
+    for run in (0, 1, 2):
+        nodes = runs.nodes(run)
+        assert nodes["First"]["inputs"] == [] and nodes["First"]["outputs"] == [examples]
+        assert nodes["Second"]["inputs"] == [examples] and nodes["Second"]["outputs"] == [model]
+    # In whichever order TFX has registered them.
+    assert {artifact["type"] for artifact in runs.nodes(0)["Report"]["outputs"]} == {
+        "SubgroupReport",
+        "PushedModel",
+    }
 
 
 def test_the_run_ends_with_table_verdict_and_paths(runs: Runs):
@@ -94,8 +119,14 @@ def test_the_run_ends_with_table_verdict_and_paths(runs: Runs):
         )
         assert f"report   {runs.root}/model_patching/Report/report/3/report.html\n" in text
         assert "\nmodel    serving/1\n" in text
-    verdict = "not blessed: worst group 25.0 % (even / zigzag), average 80.0 %; at least 50.0 % was asked for"
+    verdict = (
+        "not blessed: worst group 25.0 % (even / zigzag), average 80.0 %; at least 50.0 % was asked for (missed by "
+        "25.0 points)"
+    )
     assert f"\n{verdict}\n" in runs.outputs[2]
+    cells = [line.strip("│ ").split("│") for line in runs.outputs[2].splitlines()]
+    missed = ["min_worst_group_accuracy", "50.0 %", "25.0 %", "25.0 points"]
+    assert missed in [[cell.strip() for cell in row] for row in cells]
     assert "\ntranslation" not in runs.outputs[2]
     assert "\nmodel    not pushed" in runs.outputs[2]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from tfx import v1 as tfx
-from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.types import standard_artifacts
 
 from model_patching.components.subgroup_report.component import SubgroupReportArtifact
@@ -76,7 +76,11 @@ def First(text: Parameter[str], examples: OutputArtifact[standard_artifacts.Exam
 
 
 @tfx.dsl.components.component
-def Second(what: Parameter[str], model: OutputArtifact[standard_artifacts.Model]) -> None:
+def Second(
+    what: Parameter[str],
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: OutputArtifact[standard_artifacts.Model],
+) -> None:
     """Fails in different ways."""
     if what == "fail":
         Path(model.uri, "link").symlink_to("folder")  # over which TFX stumbles when it removes the folder
@@ -112,6 +116,17 @@ def Report(
             "max_subgroup_gap": None,
             "max_worst_group_drop": None,
         },
+        "missed_thresholds": []
+        if blessed
+        else [
+            {
+                "threshold": "min_worst_group_accuracy",
+                "slice": None,
+                "asked": 0.5,
+                "found": 0.25,
+                "missed_by": 0.25,
+            }
+        ],
         "translation": TRANSLATION if blessed else None,
     }
     Path(report.uri, "summary.json").write_text(json.dumps(summary))
@@ -121,17 +136,27 @@ def Report(
         pushed.set_string_custom_property("pushed_destination", "serving/1")
 
 
+@tfx.dsl.components.component
+def Never() -> None:
+    """Isn't run."""
+    raise AssertionError("Never has run")
+
+
 def toy_pipeline(config: PipelineConfig, what: str) -> tfx.dsl.Pipeline:
-    """First, Second and Report, one after the other."""
+    """First, Second and Report, one after the other, and Never, whose condition doesn't hold."""
     first = First(text="x")
-    second = Second(what="fine" if what in ("unblessed", "blessed") else what)
-    second.add_upstream_node(first)
+    second = Second(
+        what="fine" if what in ("unblessed", "blessed") else what, examples=first.outputs["examples"]
+    )
     report = Report(blessed=int(what != "unblessed"))
     report.add_upstream_node(second)
+    with tfx.dsl.Cond(first.outputs["examples"].future()[0].uri == "nowhere"):
+        never = Never()
+        never.add_upstream_node(report)
     return tfx.dsl.Pipeline(
         pipeline_name=config.pipeline_name,
         pipeline_root=config.pipeline_root,
-        components=[first, second, report],
+        components=[first, second, report, never],
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             config.metadata_path
         ),

@@ -26,11 +26,10 @@ class Machine:
             (self.root / "requirements" / name).write_text(
                 f"# {name}\nuv==1.2.3 ; python_full_version < '3.12'\n"
             )
+            (self.root / "requirements" / name.replace("lock", "kubeflow")).write_text("kfp==2.16.1\n")
         for name in ("setup.py", "pyproject.toml"):
             (self.root / name).write_text("")
         monkeypatch.setattr(installer, "ROOT", self.root)
-        monkeypatch.setattr(installer, "VENV", self.root / ".venv")
-        monkeypatch.setattr(installer, "STAMP", self.root / ".venv" / ".installed")
         monkeypatch.setenv("PATH", str(self.bin))
         monkeypatch.setattr(sys, "executable", "")
         self.kernel("Linux", "x86_64")
@@ -67,8 +66,8 @@ class Machine:
             f'mkdir -p "$3/bin" && cp "{inner}" "$3/bin"',
         )
 
-    def run(self, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-        code = self.installer.main()
+    def run(self, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+        code = self.installer.main(arguments)
         captured = capfd.readouterr()
         return code, captured.out, captured.err
 
@@ -244,6 +243,32 @@ def test_the_steps_then_nothing_then_all_again(machine: Machine, capfd: pytest.C
     assert not (venv / "kept").exists()
 
 
+def test_the_environment_for_kubeflow_has_its_packages_on_top_and_leaves_the_other_alone(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine.python("3.11")
+    machine.run(capfd)
+    (machine.root / ".venv" / "kept").touch()
+    code, out, err = machine.run(capfd, "kubeflow")
+    assert (code, err) == (0, "")
+    assert out.startswith("  .venv-kubeflow with Python 3.11 ...")
+    requirements, venv = machine.root / "requirements", machine.root / ".venv-kubeflow"
+    assert (venv / "bin" / "log").read_text().splitlines()[1:3] == [
+        f"uv pip install --python {venv}/bin/python --no-deps -r {requirements}/{OLDER}",
+        f"uv pip install --python {venv}/bin/python --no-deps -r {requirements}/kubeflow-glibc-older.txt",
+    ]
+    assert (machine.root / ".venv" / "kept").exists()
+    assert machine.run(capfd, "kubeflow") == (0, "", "")
+
+    (requirements / "kubeflow-glibc-older.txt").write_text("kfp==2.16.2\n")
+    assert machine.run(capfd) == (0, "", "")
+    assert "removing the .venv-kubeflow" in machine.run(capfd, "kubeflow")[1]
+
+
+def test_no_such_addition(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    assert machine.run(capfd, "spark") == (2, "", "usage: install.py [kubeflow]\n")
+
+
 @pytest.mark.parametrize("name", ["setup.py", "pyproject.toml"])
 def test_a_changed_package_is_installed_again(
     machine: Machine, capfd: pytest.CaptureFixture[str], name: str
@@ -314,7 +339,7 @@ def test_a_step_that_fails_shows_why(machine: Machine, capfd: pytest.CaptureFixt
     reason, line = err.splitlines()
     assert reason == "no such package"
     assert line.startswith("model-patching: installing .venv with Python 3.11 failed with exit code 3")
-    assert not machine.installer.STAMP.exists()
+    assert not (machine.root / ".venv" / ".installed").exists()
 
 
 def test_an_old_python_can_read_the_script() -> None:
@@ -325,19 +350,50 @@ def test_the_script_as_it_is_called_stops_with_one_line() -> None:
     elsewhere = (
         "import platform, runpy, sys\n"
         "platform.machine = lambda: 'aarch64'\n"
-        "runpy.run_path(sys.argv[1], {}, '__main__')"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], {}, '__main__')"
     )
     script = ROOT / "requirements" / "install.py"
     done = subprocess.run([sys.executable, "-c", elsewhere, script], capture_output=True, text=True)
     refused((done.returncode, done.stdout, done.stderr), "Linux x86_64 only")
 
 
+def pins(name: str) -> dict[str, set[str]]:
+    """Versions by package in one of the project's locks."""
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    found = {}
+    for line in lines:
+        if not line.lstrip().startswith("#") and line.strip():
+            pin = line.split(";")[0].strip()
+            assert re.fullmatch(r"[a-z0-9-]+==[a-z0-9.]+", pin)
+            package, _, version = pin.partition("==")
+            found.setdefault(package, set()).add(version)
+    return found
+
+
 @pytest.mark.parametrize("name", [NEWER, OLDER])
 def test_a_lock_pins_everything_and_names_no_host(name: str) -> None:
-    text = (ROOT / "requirements" / name).read_text()
-    pins = [line.split(";")[0].strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
-    assert all(re.fullmatch(r"[a-z0-9-]+==[a-z0-9.]+", pin) for pin in pins)
-    assert "://" not in text
-    names = {pin.split("==")[0] for pin in pins}
+    assert "://" not in (ROOT / "requirements" / name).read_text()
+    names = pins(name).keys()
     assert {"pip", "setuptools", "wheel", "uv", "tfx", "pytest"} <= names
     assert not any(name.startswith("kfp") for name in names)
+
+
+@pytest.mark.parametrize("name", [NEWER, OLDER])
+def test_what_kubeflow_has_on_top_pins_nothing_twice(name: str) -> None:
+    kubeflow = name.replace("lock", "kubeflow")
+    assert "://" not in (ROOT / "requirements" / kubeflow).read_text()
+    on_top = pins(kubeflow)
+    assert not on_top.keys() & pins(name).keys()
+    released_together = [
+        on_top[name] for name in ("kfp", "kfp-kubernetes", "kfp-pipeline-spec", "kfp-server-api")
+    ]
+    assert [version for (version,) in released_together] == ["2.16.1"] * 4
+
+
+def test_the_default_environment_has_no_kfp() -> None:
+    """`tfx run create --pipeline_name model_patching` needs no --engine as long as kfp can't be imported."""
+    done = subprocess.run(
+        [ROOT / ".venv" / "bin" / "python", "-c", "import kfp"], capture_output=True, text=True
+    )
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'kfp'\n")
