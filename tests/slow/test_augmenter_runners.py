@@ -35,7 +35,7 @@ from model_patching.data.beam_runner import IN_PROCESS_RUNNER
 
 DATASET = Dataset(classes=("even", "odd"), subgroups=("clean", "zigzag"), image_shape=(16, 16, 1))
 COUNTS = [[230, 20], [30, 220]]
-SETTINGS = AugmenterSettings(batch_size=16, records_per_shard=64)
+SETTINGS = AugmenterSettings(splits=("train",), batch_size=16, records_per_shard=64)
 MULTI_PROCESSING = (IN_PROCESS_RUNNER, "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
