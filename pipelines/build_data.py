@@ -19,8 +19,8 @@ from model_patching.data.dataset import SPLITS, Dataset
 from model_patching.data.image_settings import ImageSettings
 from model_patching.data.source import Source, SourceError
 from model_patching.pipelines.console import output_moved_to, say, working_on
+from model_patching.pipelines.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 LONGEST_LIST = 20  # bad records that are shown; the manifest has all
 
 

@@ -10,9 +10,9 @@ import typer
 
 from model_patching.pipelines import config as configuration
 from model_patching.pipelines.data_cli import data_app
+from model_patching.pipelines.exit_codes import BAD_INPUT, DONE, FAILED, NOT_BLESSED
 from model_patching.pipelines.kubeflow.cli import kubeflow_app
-
-FAILED, BAD_CONFIG, BAD_ARGUMENT, NOT_BLESSED = 1, 2, 2, 3
+from model_patching.pipelines.vertex.cli import vertex_app
 
 main = typer.Typer(
     name="model-patching",
@@ -23,6 +23,7 @@ main = typer.Typer(
 )
 main.add_typer(data_app, name="data")
 main.add_typer(kubeflow_app, name="kubeflow")
+main.add_typer(vertex_app, name="vertex")
 
 Preset = Annotated[str, typer.Argument(metavar="PRESET", help="Name of a preset, or path of a YAML file.")]
 Overrides = Annotated[
@@ -87,17 +88,17 @@ def sweep(
         typer.echo(
             f"--seeds {seeds}: give whole numbers with commas between, for example --seeds 2,3,4", err=True
         )
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     if len(set(numbers)) < len(numbers):
         typer.echo(f"--seeds {seeds}: a seed comes twice", err=True)
-        raise typer.Exit(BAD_ARGUMENT)
+        raise typer.Exit(BAD_INPUT)
     for override in overrides:
         if override.partition("=")[0].strip() == "training.seed":
             typer.echo(f"--set {override}: a sweep's seeds are given by --seeds", err=True)
-            raise typer.Exit(BAD_ARGUMENT)
+            raise typer.Exit(BAD_INPUT)
     if len(set(presets)) < len(presets):
         typer.echo(f"{' '.join(presets)}: a preset comes twice", err=True)
-        raise typer.Exit(BAD_ARGUMENT)
+        raise typer.Exit(BAD_INPUT)
     configs = {
         preset: [_load(preset, [*overrides, f"training.seed={seed}"], root) for seed in numbers]
         for preset in presets
@@ -109,7 +110,7 @@ def sweep(
         code = run_sweep(configs)
     except NotComparable as error:
         typer.echo(error, err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         raise _cannot_write(error) from None
     except ValueError as error:
@@ -161,7 +162,7 @@ def translate(
         translate_images(model, images, target, source, output, resize)
     except WrongArgument as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         raise _cannot_write(error) from None
     except ValueError as error:
@@ -219,7 +220,7 @@ def evaluate(
 
     if max_worst_group_drop is not None and baseline is None:
         typer.echo("--max-worst-group-drop: compares with a baseline, give one with --baseline", err=True)
-        raise typer.Exit(BAD_ARGUMENT)
+        raise typer.Exit(BAD_INPUT)
     thresholds = {
         "min_worst_group_accuracy": min_worst_group_accuracy,
         "max_subgroup_gap": max_subgroup_gap,
@@ -239,10 +240,10 @@ def evaluate(
         )
     except BadPredictions as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         raise _cannot_write(error) from None
-    raise typer.Exit(0 if passed else NOT_BLESSED)
+    raise typer.Exit(DONE if passed else NOT_BLESSED)
 
 
 @main.command()
@@ -270,7 +271,7 @@ def compare(
         methods = compare_runs(runs)
     except WrongRun as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     print_table(comparison_table(methods))
     try:
         paths = write_comparison(methods, output)
@@ -296,7 +297,7 @@ def runs(
         found = past_runs(root)
     except NoSuchRun as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -323,7 +324,7 @@ def report(
         path = find_report(root, run)
     except NoSuchRun as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     typer.echo(path)
     if show:
         open_in_browser(path)
@@ -354,7 +355,7 @@ def slices(
         write_slices(root, run, output)
     except (NoSuchRun, NoEvaluation) as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         raise _cannot_write(error) from None
     typer.echo(output)
@@ -392,7 +393,7 @@ def _names(text: str | None, option: str) -> list[str] | None:
     names = next(csv.reader([text], skipinitialspace=True), [])
     if not names or not all(names) or len(set(names)) < len(names):
         typer.echo(f"{option} {text}: give different names with commas between", err=True)
-        raise typer.Exit(BAD_ARGUMENT)
+        raise typer.Exit(BAD_INPUT)
     return names
 
 
@@ -410,4 +411,4 @@ def _load(preset: str, overrides: list[str], root: str | None) -> configuration.
         return configuration.load_config(preset, overrides)
     except configuration.ConfigError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_CONFIG) from None
+        raise typer.Exit(BAD_INPUT) from None

@@ -2,19 +2,23 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import rich
 import tensorflow as tf
-from tfx.orchestration import metadata
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
 
 from model_patching.components.subgroup_report.table import groups_table, missed_table
 from model_patching.components.subgroup_report.translation import in_words
 from model_patching.components.subgroup_report.verdict import verdict
 from model_patching.pipelines.console import say
+from model_patching.pipelines.find_run import RUN_CONTEXT, run_artifacts
 
 
-def say_closing(connection: metadata.ConnectionConfigType, run_id: str) -> tuple[bool | None, Path | None]:
+def say_closing(
+    connection: metadata_store_pb2.ConnectionConfig | metadata_store_pb2.MetadataStoreClientConfig,
+    run_id: str,
+) -> tuple[bool | None, Path | None]:
     """Prints the outcome of a finished run, found in ML Metadata (so that a cached report is found as well).
 
     Args:
@@ -25,8 +29,10 @@ def say_closing(connection: metadata.ConnectionConfigType, run_id: str) -> tuple
         Whether the model was blessed, None if the run has no report or no gate; and the path of `summary.json`, None
         without a report.
     """
-    artifacts = _artifacts(connection, run_id)
-    report = artifacts.get("SubgroupReport")
+    store = MetadataStore(connection)
+    run = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    latest = {name: found[-1] for name, found in run_artifacts(store, run.id).items()} if run else {}
+    report = latest.get("SubgroupReport")
     if report is None:
         return None, None
     summary_path = f"{report.uri}/summary.json"
@@ -42,17 +48,9 @@ def say_closing(connection: metadata.ConnectionConfigType, run_id: str) -> tuple
         say(f"translation  {in_words(summary['translation'])}")
     say(f"report   {report.uri}/report.html")
     say(f"figures  {summary_path}")
-    pushed = artifacts.get("PushedModel")
+    pushed = latest.get("PushedModel")
     if pushed is not None and pushed.custom_properties["pushed"].int_value:
         say(f"model    {pushed.custom_properties['pushed_destination'].string_value}")
     elif summary["blessed"] is False:
         say("model    not pushed")
     return summary["blessed"], Path(summary_path)
-
-
-def _artifacts(connection: metadata.ConnectionConfigType, run_id: str) -> dict[str, Any]:
-    """The run's artifacts by the name of their type, the latest where there are several."""
-    with metadata.Metadata(connection) as handle:
-        context = handle.store.get_context_by_type_and_name("pipeline_run", run_id)
-        found = handle.store.get_artifacts_by_context(context.id) if context else []
-    return {artifact.type: artifact for artifact in sorted(found, key=lambda artifact: artifact.id)}

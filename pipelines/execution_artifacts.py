@@ -5,6 +5,8 @@ from typing import Any
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
+from model_patching.pipelines.find_run import without_namespace
+
 _EVENTS = metadata_store_pb2.Event
 _KINDS = {
     "inputs": (_EVENTS.INPUT, _EVENTS.DECLARED_INPUT, _EVENTS.INTERNAL_INPUT),
@@ -23,14 +25,14 @@ def execution_artifacts(
         pipeline_root: paths are told relative to it.
 
     Returns:
-        `inputs` and `outputs`: lists of {"id", "type", "path"} in the order of the ids.
+        `inputs` and `outputs`: lists of {"id", "type", "path"} in the order of the ids, types without their namespace.
     """
     events = store.get_events_by_execution_ids([execution_id])
     found = store.get_artifacts_by_id({event.artifact_id for event in events})
     artifacts = {
         artifact.id: {
             "id": artifact.id,
-            "type": artifact.type,
+            "type": without_namespace(artifact.type),
             "path": artifact.uri.removeprefix(f"{pipeline_root.rstrip('/')}/"),
         }
         for artifact in found

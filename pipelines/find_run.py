@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 LATEST = "latest"
 METADATA = "metadata.sqlite"
-_RUN_CONTEXT = "pipeline_run"
+RUN_CONTEXT = "pipeline_run"
 
 
 class NoSuchRun(ValueError):
@@ -29,7 +29,8 @@ class Run:
         started: when, in local time.
         root: folder of the pipeline's runs, which holds `metadata.sqlite`.
         failed: the node that has failed; None if none has.
-        artifacts: what it made or took from the cache, oldest first, by the name of the type ("ModelEvaluation").
+        artifacts: what it made or took from the cache, oldest first, by the name of the type ("ModelEvaluation"), this
+            project's types without their namespace.
     """
 
     run_id: str
@@ -91,7 +92,7 @@ def list_runs(root: Path) -> list[Run]:
         NoSuchRun: `root` has no metadata, or it can't be read.
     """
     store = open_metadata(root)
-    contexts = store.get_contexts_by_type(_RUN_CONTEXT)
+    contexts = store.get_contexts_by_type(RUN_CONTEXT)
     return [
         _run(store, root, context)
         for context in sorted(contexts, key=lambda context: context.id, reverse=True)
@@ -118,6 +119,24 @@ def open_metadata(root: Path) -> MetadataStore:
         raise NoSuchRun(f"{path}: not ML Metadata's: {error}") from None
 
 
+def without_namespace(type_name: str) -> str:
+    """The name of a type of artifacts: this project's have had none before."""
+    return type_name.rpartition(".")[2]
+
+
+def run_artifacts(store: MetadataStore, context_id: int) -> dict[str, list[metadata_store_pb2.Artifact]]:
+    """What a run made or took from the cache, oldest first, by the name of the type without its namespace.
+
+    Args:
+        store: ML Metadata, in whatever database.
+        context_id: of the run there.
+    """
+    artifacts: dict[str, list[metadata_store_pb2.Artifact]] = {}
+    for artifact in sorted(store.get_artifacts_by_context(context_id), key=lambda artifact: artifact.id):
+        artifacts.setdefault(without_namespace(artifact.type), []).append(artifact)
+    return artifacts
+
+
 def artifact_folder(root: Path, artifact: metadata_store_pb2.Artifact) -> Path:
     """Where an artifact's files are, also when the runs were moved or their `root` was a relative path.
 
@@ -128,9 +147,6 @@ def artifact_folder(root: Path, artifact: metadata_store_pb2.Artifact) -> Path:
 
 
 def _run(store: MetadataStore, root: Path, context: metadata_store_pb2.Context) -> Run:
-    artifacts: dict[str, list[metadata_store_pb2.Artifact]] = {}
-    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id):
-        artifacts.setdefault(artifact.type, []).append(artifact)
     (pipeline,) = store.get_parent_contexts_by_context(context.id)
     return Run(
         run_id=context.name,
@@ -138,7 +154,7 @@ def _run(store: MetadataStore, root: Path, context: metadata_store_pb2.Context) 
         started=datetime.fromtimestamp(context.create_time_since_epoch / 1000),
         root=root,
         failed=_failed(store, context, pipeline.name),
-        artifacts=artifacts,
+        artifacts=run_artifacts(store, context.id),
     )
 
 

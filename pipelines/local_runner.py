@@ -18,6 +18,7 @@ _here = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _here]
 
 from model_patching.pipelines.config import ConfigError, load_config  # noqa: E402
+from model_patching.pipelines.exit_codes import BAD_INPUT  # noqa: E402
 from model_patching.pipelines.run import run  # noqa: E402
 
 
@@ -28,10 +29,10 @@ def main() -> int:
         config = load_config(os.environ.get("MODEL_PATCHING_PRESET", "demo"), overrides)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return 2
+        return BAD_INPUT
     except ValueError as error:
         print(f"MODEL_PATCHING_SET: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     return run(config).code
 
 

@@ -12,7 +12,7 @@ from model_patching.components.subgroup_report.text import MISSING, percent
 from model_patching.pipelines.console import print_table
 from model_patching.pipelines.find_run import NoSuchRun, Run, find_run, list_runs
 
-_REPORT = "SubgroupReport"  # the name of the artifact's type
+_REPORT = "SubgroupReport"  # the artifact's type, as `Run.artifacts` has it
 _PAGE, _SUMMARY = "report.html", "summary.json"
 
 

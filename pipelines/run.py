@@ -11,8 +11,7 @@ import rich
 
 from model_patching.pipelines.config import PipelineConfig
 from model_patching.pipelines.console import output_moved_to, say, working_on
-
-DONE, FAILED, NOT_BLESSED, INTERRUPTED = 0, 1, 3, 130
+from model_patching.pipelines.exit_codes import DONE, FAILED, INTERRUPTED, NOT_BLESSED
 
 
 class Outcome(NamedTuple):

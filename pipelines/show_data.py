@@ -13,8 +13,8 @@ from model_patching.data.dataset import Dataset
 from model_patching.data.source import SourceError
 from model_patching.pipelines.build_data import counts_table
 from model_patching.pipelines.console import output_moved_to, say, working_on
+from model_patching.pipelines.exit_codes import BAD_INPUT, DONE
 
-DONE, BAD_INPUT = 0, 2
 MOST_COLUMNS = 60  # so many samples of a group are kept while it isn't known yet how many fit
 
 

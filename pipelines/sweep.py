@@ -10,7 +10,8 @@ import rich
 from model_patching.pipelines.compare_runs import compare_runs, comparison_table, write_comparison
 from model_patching.pipelines.config import PipelineConfig
 from model_patching.pipelines.console import output_moved_to, say
-from model_patching.pipelines.run import FAILED, INTERRUPTED, run
+from model_patching.pipelines.exit_codes import FAILED, INTERRUPTED
+from model_patching.pipelines.run import run
 
 
 class NotComparable(ValueError):

@@ -3,7 +3,8 @@ import pytest
 
 from model_patching.pipelines import runner
 from model_patching.pipelines.config import ConfigError, load_config
-from model_patching.pipelines.run import FAILED, run
+from model_patching.pipelines.exit_codes import FAILED
+from model_patching.pipelines.run import run
 
 NETWORK = "MobileNet"
 

@@ -28,9 +28,10 @@ class Store:
             name: self.store.put_context_type(metadata_store_pb2.ContextType(name=name))
             for name in ("pipeline", "pipeline_run", "node")
         }
-        self.report_type = self.store.put_artifact_type(
-            metadata_store_pb2.ArtifactType(name="SubgroupReport")
-        )
+        self.report_types = [
+            self.store.put_artifact_type(metadata_store_pb2.ArtifactType(name=name))
+            for name in ("SubgroupReport", "model_patching.SubgroupReport")
+        ]
         self.node_type = self.store.put_execution_type(metadata_store_pb2.ExecutionType(name="a.Node"))
 
     def context(self, kind, name):
@@ -67,7 +68,9 @@ class Store:
         (folder / "summary.json").write_text(json.dumps(summary))
         (folder / "report.html").touch()
         event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-        return metadata_store_pb2.Artifact(type_id=self.report_type, uri=str(folder)), event
+        # The first run is of the time when the type had no namespace.
+        type_id = self.report_types[number > 1]
+        return metadata_store_pb2.Artifact(type_id=type_id, uri=str(folder)), event
 
 
 SUMMARY = {
