@@ -41,13 +41,14 @@ def one_paragraph(error: BaseException) -> str:
 
 
 def behind_clean_up(error: BaseException) -> BaseException:
-    """The error of a failed node itself, where TFX has also failed to remove the node's outputs and raises that.
+    """The error of a failed node itself, where TFX has also failed to remove the node's outputs, or to tell ML Metadata
+    of the failure, and raises that.
 
     Args:
         error: from TFX's `Launcher.launch`.
     """
     found: BaseException | None = error
-    if "remove_output_dirs" in _functions(error):
+    if {"remove_output_dirs", "_publish_failed_execution"} & _functions(error):
         while found is not None and ("run_executor" not in _functions(found)):
             found = found.__cause__ or found.__context__
     return found or error

@@ -24,6 +24,10 @@ class StoreError(ValueError):
     """The store can't be used. One line that says which, and why."""
 
 
+class StoreAway(StoreError):
+    """It can't be reached. It may be back later."""
+
+
 class StoreAddress(NamedTuple):
     """Where a store is.
 
@@ -118,7 +122,8 @@ def check_store(url: str, patience: float = PATIENCE) -> None:
         patience: seconds for which a server that doesn't answer is waited for.
 
     Raises:
-        StoreError: it can't be reached, or refuses.
+        StoreAway: it can't be reached.
+        StoreError: it refuses.
     """
     from ml_metadata.metadata_store.metadata_store import MetadataStore
 
@@ -141,14 +146,18 @@ def check_store(url: str, patience: float = PATIENCE) -> None:
 
 
 def _wait_for(address: StoreAddress, patience: float) -> None:
-    """Waits until the server takes connections."""
+    """Waits until the server answers."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            socket.create_connection((address.host, address.port), timeout=10).close()
+            with socket.create_connection((address.host, address.port), timeout=10) as connection:
+                # MySQL speaks first. One that is frozen doesn't; ML Metadata would wait for ever, all threads with it.
+                # What stands before one that is away takes the connection and closes it.
+                if address.kind == "mysql" and not connection.recv(1):
+                    raise ConnectionResetError("it closes the connection")
             return
         except OSError as error:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise StoreError(f"{address}: can't be reached: {error.strerror or error}") from None
+                raise StoreAway(f"{address}: can't be reached: {error.strerror or error}") from None
             time.sleep(min(2, left))

@@ -17,6 +17,7 @@ from model_patching.pipelines.config import NODES
 from model_patching.pipelines.console import say, working_on
 from model_patching.pipelines.errors import NodeFailed, behind_clean_up, one_paragraph
 from model_patching.pipelines.execution_artifacts import execution_artifacts
+from model_patching.pipelines.metadata_store import StoreError
 
 _CACHED, _FAILED = metadata_store_pb2.Execution.CACHED, metadata_store_pb2.Execution.FAILED
 
@@ -24,7 +25,7 @@ _CACHED, _FAILED = metadata_store_pb2.Execution.CACHED, metadata_store_pb2.Execu
 def run_node(
     pipeline: pipeline_pb2.Pipeline,
     node: pipeline_pb2.PipelineNode,
-    connection: metadata.ConnectionConfigType,
+    store: metadata.Metadata,
 ) -> None:
     """Runs a node through TFX, or takes it from TFX's cache, and prints its line.
 
@@ -36,10 +37,11 @@ def run_node(
     Args:
         pipeline: compiled, its run's id filled in.
         node: one of its nodes.
-        connection: of the ML Metadata store.
+        store: ML Metadata, closed; it is opened whenever it is needed.
 
     Raises:
         NodeFailed: the node has failed.
+        StoreError: ML Metadata can't be had.
     """
     name = node.node_info.id
     logging.info("========== %s ==========", name)
@@ -48,7 +50,7 @@ def run_node(
     try:
         launcher = Launcher(
             pipeline_node=node,
-            mlmd_connection=metadata.Metadata(connection),
+            mlmd_connection=store,
             pipeline_info=pipeline.pipeline_info,
             pipeline_runtime_spec=pipeline.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, name),
@@ -57,11 +59,14 @@ def run_node(
         with working_on(name):
             execution = launcher.launch()
     except Exception as error:
-        logging.exception("%s failed", name)
-        raise NodeFailed(name, one_paragraph(behind_clean_up(error))) from error
+        reason = behind_clean_up(error)
+        logging.error("%s failed", name, exc_info=reason)
+        if isinstance(reason, StoreError):
+            raise
+        raise NodeFailed(name, one_paragraph(reason)) from error
     seconds = time.monotonic() - started
     root, run_id = place(pipeline)
-    state, artifacts = _recorded(connection, None if execution is None else execution.execution_id, root)
+    state, artifacts = _recorded(store, None if execution is None else execution.execution_id, root)
     if state == _FAILED:
         # TFX raises nothing when it can't resolve a node's inputs.
         raise NodeFailed(name, "its inputs can't be found in ML Metadata")
@@ -96,11 +101,11 @@ def place(pipeline: pipeline_pb2.Pipeline) -> tuple[str, str]:
 
 
 def _recorded(
-    connection: metadata.ConnectionConfigType, execution_id: int | None, pipeline_root: str
+    store: metadata.Metadata, execution_id: int | None, pipeline_root: str
 ) -> tuple[int | None, dict[str, list[dict[str, Any]]]]:
     """What ML Metadata says of an execution: its state, None if there was none, and its artifacts."""
     if execution_id is None:
         return None, {"inputs": [], "outputs": []}
-    with metadata.Metadata(connection) as handle:
+    with store as handle:
         (recorded,) = handle.store.get_executions_by_id([execution_id])
         return recorded.last_known_state, execution_artifacts(handle.store, execution_id, pipeline_root)

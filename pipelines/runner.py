@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfx.dsl.compiler import constants
+from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
@@ -51,7 +52,7 @@ class LocalRunner(LocalDagRunner):
         substitute_runtime_parameter(pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run_id})
         Path(self._config.metadata_path).parent.mkdir(parents=True, exist_ok=True)
         store = runner_utils.extract_local_deployment_config(pipeline).metadata_connection_config
-        connection = getattr(store, store.WhichOneof("connection_config"))
+        handle = metadata.Metadata(getattr(store, store.WhichOneof("connection_config")))
         for node in pipeline.nodes:
-            run_node(pipeline, node.pipeline_node, connection)
+            run_node(pipeline, node.pipeline_node, handle)
         return self._run_id

@@ -23,6 +23,11 @@ from model_patching.data.dataset import Dataset
 from model_patching.data.schema import Record
 
 
+def pytest_collection_modifyitems(items):
+    """Whole pipelines first: a file that takes minutes and comes last would keep one of two processes waiting."""
+    items.sort(key=lambda item: item.path.parent.name != "end_to_end")
+
+
 def pytest_make_parametrize_id(config, val, argname):
     """Cases of bytes are named by their argument: a serialized example's bytes differ between pytest's processes."""
     return argname if isinstance(val, bytes) else None
@@ -403,9 +408,10 @@ class MariaDB:
     def __init__(self, folder):
         with socket.create_server((self.host, 0)) as free:
             self.port = free.getsockname()[1]
-        path = {"PATH": f"{os.environ['PATH']}{os.pathsep}/usr/sbin"}
+        self._path = {"PATH": f"{os.environ['PATH']}{os.pathsep}/usr/sbin"}
+        self._folder = folder
         self._options = ["--no-defaults", f"--socket={folder}/socket"]
-        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        self._as_root = ["--user=root"] if os.geteuid() == 0 else []
         with open(folder / "log", "w") as log:
             subprocess.run(
                 [
@@ -413,18 +419,24 @@ class MariaDB:
                     "--no-defaults",
                     f"--datadir={folder}/data",
                     "--skip-test-db",
-                    *as_root,
+                    *self._as_root,
                 ]
                 + ["--auth-root-authentication-method=normal"],
-                env=path,
+                env=self._path,
                 stdout=log,
                 stderr=log,
                 check=True,
             )
-            command = ["mariadbd", *self._options, f"--datadir={folder}/data", f"--pid-file={folder}/pid"]
+        self.start()
+
+    def start(self):
+        """Returns when it answers. For one that was killed, too."""
+        folder = self._folder
+        command = ["mariadbd", *self._options, f"--datadir={folder}/data", f"--pid-file={folder}/pid"]
+        with open(folder / "log", "a") as log:
             self.process = subprocess.Popen(
-                [*command, f"--port={self.port}", f"--bind-address={self.host}", *as_root],
-                env=path,
+                [*command, f"--port={self.port}", f"--bind-address={self.host}", *self._as_root],
+                env=self._path,
                 stdout=log,
                 stderr=log,
             )
@@ -434,6 +446,11 @@ class MariaDB:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"MariaDB doesn't start: {(folder / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
+
+    def kill(self):
+        """As when its machine is lost."""
+        self.process.kill()
+        self.process.wait()
 
     def _execute(self, statement):
         command = ["mariadb", *self._options, "--user=root", "--execute", statement]

@@ -7,6 +7,8 @@ again. A node that this run has finished is not run again; of one that was kille
 first, and a training goes on from its checkpoint. An earlier attempt that still works, on a machine that Kubernetes has
 lost, is waited for (`lease.py`), as is the same node of another run of the pipeline.
 
+If ML Metadata is away when a node is done, it is waited for (`patient_metadata.py`).
+
 Exit codes: 0 done, taken from the cache, or done before; 1 the node has failed; 2 ML Metadata can't be had.
 """
 
@@ -19,11 +21,13 @@ from typing import TYPE_CHECKING
 
 from model_patching.pipelines.console import say
 from model_patching.pipelines.errors import NodeFailed
+from model_patching.pipelines.exit_codes import FAILED
 from model_patching.pipelines.kubeflow.lease import lease
-from model_patching.pipelines.kubeflow.step import FAILED, end_step, run_step
-from model_patching.pipelines.metadata_store import check_store, connection_config
+from model_patching.pipelines.metadata_store import check_store
+from model_patching.pipelines.step import end_step, run_step
 
 if TYPE_CHECKING:
+    from tfx.orchestration import metadata
     from tfx.proto.orchestration import pipeline_pb2
 
 
@@ -45,6 +49,7 @@ def launch(ir_path: str, node_id: str, run_id: str, store: str) -> None:
 
     from model_patching.data.beam_buffers import turn_off_timed_flush
     from model_patching.pipelines.kubeflow.ir import graph, read_ir
+    from model_patching.pipelines.kubeflow.patient_metadata import PatientMetadata
     from model_patching.pipelines.run_node import place, run_node
 
     os.environ["WANDB_RUN_GROUP"] = run_id
@@ -54,15 +59,12 @@ def launch(ir_path: str, node_id: str, run_id: str, store: str) -> None:
     if node_id not in nodes:
         raise ValueError(f"{ir_path} has no node {node_id}; it has {', '.join(graph(pipeline))}")
     root, _ = place(pipeline)
+    metadata = PatientMetadata(store, node_id)
     with contextlib.nullcontext() if "://" in root else _turn(root, node_id):
-        if was_done(pipeline, nodes[node_id], connection_config(store)):
+        if was_done(pipeline, nodes[node_id], metadata):
             say(f"• {node_id}  done before in this run")
             return
-        try:
-            run_node(pipeline, nodes[node_id], connection_config(store))
-        except NodeFailed:
-            check_store(store, patience=0)  # if that is why, this says it better
-            raise
+        run_node(pipeline, nodes[node_id], metadata)
 
 
 def _turn(root: str, node_id: str) -> contextlib.AbstractContextManager[None]:
@@ -72,21 +74,29 @@ def _turn(root: str, node_id: str) -> contextlib.AbstractContextManager[None]:
 
 
 def was_done(
-    pipeline: "pipeline_pb2.Pipeline", node: "pipeline_pb2.PipelineNode", connection: object
+    pipeline: "pipeline_pb2.Pipeline",
+    node: "pipeline_pb2.PipelineNode",
+    metadata: "metadata.Metadata",
 ) -> bool:
     """Whether the run has finished a node. Of an attempt that did not, removes what it left in the output folders.
 
     TFX takes the unfinished execution up again, and so its folders.
 
+    Args:
+        pipeline: compiled, its run's id filled in.
+        node: one of its nodes.
+        metadata: the store.
+
     Raises:
-        NodeFailed: two attempts have begun at once; TFX refuses to take one of two up.
+        StoreError: ML Metadata can't be had.
+        NodeFailed: two attempts have begun at once. TFX takes none of two up, whatever their state, and ML Metadata
+            can remove none; nor can one know without a lease which of the two still works.
     """
     import tensorflow as tf
-    from tfx.orchestration import metadata
     from tfx.orchestration.portable import outputs_utils
     from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
-    with metadata.Metadata(connection) as store:
+    with metadata as store:
         contexts = context_lib.prepare_contexts(store, node.contexts)
         executions = execution_lib.get_executions_associated_with_all_contexts(store, contexts)
     if any(execution_lib.is_execution_successful(execution) for execution in executions):

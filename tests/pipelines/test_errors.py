@@ -53,6 +53,25 @@ def test_a_failing_clean_up_does_not_hide_the_nodes_own_error():
     assert str(behind_clean_up(launch(clean_up_fails=True))) == "the node's own"
 
 
+def test_a_failure_that_cannot_be_published_does_not_hide_the_nodes_own_error():
+    def _publish_failed_execution():
+        try:
+            raise ConnectionError("refused")
+        except ConnectionError:
+            raise OSError("the store is away") from None
+
+    def run_executor():
+        raise ValueError("the node's own")
+
+    try:
+        try:
+            run_executor()
+        except ValueError:
+            _publish_failed_execution()
+    except OSError as error:
+        assert str(behind_clean_up(error)) == "the node's own"
+
+
 def test_an_error_without_clean_up_stays():
     error = KeyError("x")
     assert behind_clean_up(error) is error

@@ -113,8 +113,11 @@ COMES_LATE_AND_HANGS_UP = """
 import socket, sys, time
 time.sleep(0.5)
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-for _ in range(2):  # the one who looks whether somebody is there, and ML Metadata
-    server.accept()[0].close()
+# To the one who looks whether somebody is there, as a proxy whose server is away, and then as MySQL; to ML Metadata.
+for greeting in (b"", b"8", b""):
+    connection, _ = server.accept()
+    connection.sendall(greeting)
+    connection.close()
 """
 
 
