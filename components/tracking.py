@@ -6,16 +6,20 @@ A tracker that is down, missing or misconfigured never stops a run: after its fi
 import logging
 import netrc
 import os
+import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import numpy as np
 
 from model_patching.data.settings import Settings
 
-TIMEOUT = 20  # seconds that an online run may take to start, and to send what is left at its end
+# Seconds that an online run may take to start, and to send what is left at its end; and W&B's own process to end.
+TIMEOUT = 20
 
 
 class TrackingSettings(Settings):
@@ -72,8 +76,15 @@ class NoTracker:
 class WandbTracker:
     """Sends to a Weights & Biases run; its first failure is logged and ends the tracking, not the training."""
 
+    _open: ClassVar[WeakSet["WandbTracker"]] = WeakSet()  # they share one process of W&B's
+    _end_with_last: ClassVar[bool] = False  # whether that process has to end with the last of them
+
     def __init__(self, run: Any):
+        # W&B's `finish` doesn't wait until W&B's own process has closed an offline run's file, whose end is in that
+        # process's memory until then: it would be lost with a container that ends here.
+        WandbTracker._end_with_last |= run.offline
         self._run = run
+        self._open.add(self)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Adds a point to each named curve."""
@@ -97,8 +108,12 @@ class WandbTracker:
         self._try(lambda run: run.summary.update(dict(values)))
 
     def finish(self) -> None:
-        """Ends the run, sending what is left."""
+        """Ends the run, sending what is left. With the last run that is open, their offline files are whole."""
         self._try(lambda run: run.finish())
+        self._open.discard(self)
+        if not self._open and self._end_with_last:
+            WandbTracker._end_with_last = False
+            _end_process(silent=self._run is None)
 
     def _try(self, call: Callable[[Any], None]) -> None:
         if self._run is None:
@@ -106,8 +121,44 @@ class WandbTracker:
         try:
             call(self._run)
         except Exception as error:  # whatever the tracker does, the training goes on
-            logging.warning("Weights & Biases failed, going on without it: %s", error)
+            _warn("failed", error)
             self._run = None
+            # The process may be dead, and W&B would give it to the next run too.
+            WandbTracker._end_with_last = True
+
+
+def _warn(what: str, error: BaseException) -> None:
+    logging.warning("Weights & Biases %s, going on without it: %s", what, str(error) or type(error).__name__)
+
+
+def _end_process(silent: bool) -> None:
+    """Ends W&B's own process, and waits until it has, TIMEOUT seconds at most. The next run gets another.
+
+    Never raises. The process stays while it has the caller's own run (`wandb.run`), which would end with it.
+
+    Args:
+        silent: about a failure: there has been a warning.
+    """
+    failures: list[BaseException] = []
+
+    def end() -> None:
+        try:
+            import wandb
+
+            if wandb.run is None:
+                wandb.teardown()
+        except SystemExit as error:  # W&B would have this process end likewise
+            failures.append(RuntimeError(f"its process ended with {error.code}"))
+        except Exception as error:  # wandb raises many kinds
+            failures.append(error)
+
+    thread = threading.Thread(target=end, daemon=True)  # `teardown` knows no limit
+    thread.start()
+    thread.join(TIMEOUT)
+    if thread.is_alive():
+        failures.append(TimeoutError(f"its process hasn't ended in {TIMEOUT} s"))
+    if failures and not silent:
+        _warn("failed", failures[0])
 
 
 def open_tracker(
@@ -132,6 +183,11 @@ def open_tracker(
         import wandb
 
         mode = settings.mode if settings.mode != "auto" else automatic_mode()
+        if "://" in str(directory):  # W&B writes to disks
+            if mode == "offline":
+                logging.info("Weights & Biases: no offline run, as %s isn't on a disk", directory)
+                return NoTracker()
+            directory = tempfile.mkdtemp()
         Path(directory).mkdir(parents=True, exist_ok=True)
         run = wandb.init(
             project=settings.project,
@@ -155,7 +211,9 @@ def open_tracker(
         )
         return WandbTracker(run)
     except Exception as error:  # wandb raises many kinds, and none of them may stop a run
-        logging.warning("Weights & Biases can't be used, going on without it: %s", error)
+        _warn("can't be used", error)
+        if not WandbTracker._open:
+            _end_process(silent=True)  # it may have died since the last run
         return NoTracker()
 
 
