@@ -1,4 +1,9 @@
-"""TFMA's confidence intervals of every metric, of random predictions, whose metrics are scikit-learn's."""
+"""TFMA's confidence intervals of every metric, of random predictions, whose metrics are scikit-learn's.
+
+With a baseline, too, and thresholds of change.
+"""
+
+import re
 
 import numpy as np
 import pytest
@@ -6,26 +11,39 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 from tensorflow_model_analysis.constants import MATERIALIZED_PREDICTION
+from typer.testing import CliRunner
 
+from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.calibration import calibration_error
-from model_patching.components.evaluator.eval_config import PROBABILITIES, eval_config
+from model_patching.components.evaluator.eval_config import eval_config
 from model_patching.components.evaluator.group_metrics import group_metrics
 from model_patching.components.evaluator.settings import EvaluatorSettings
 from model_patching.components.subgroup_report.evaluated_slices import read_slices
 from model_patching.components.subgroup_report.evaluation import read_evaluation
+from model_patching.components.subgroup_report.nodes import Nodes
+from model_patching.components.subgroup_report.score import Scores
+from model_patching.components.subgroup_report.summary import build_summary
 from model_patching.data.dataset import Dataset
+from model_patching.pipelines.cli import main
 
 DATASET = Dataset(classes=("even", "odd"), subgroups=("clean", "zigzag"), image_shape=(4, 4, 1))
 SIZE = 160
+ROWS = ".google-visualization-table-table tr"
+CANDIDATE, BASELINE = tfma.CANDIDATE_KEY, tfma.BASELINE_KEY
 
 
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
-    """(path of a TFRecord, labels, subgroups, probabilities float32 [n, 2]); three examples are of odd / zigzag."""
+    """(path of a TFRecord, labels, subgroups, {model: probabilities float32 [n, 2]}).
+
+    Three examples are of odd / zigzag. The baseline is the better model.
+    """
     random = np.random.default_rng(11)
     label, subgroup = random.integers(0, 2, SIZE), random.integers(0, 2, SIZE)
     subgroup[(label == 1) & (np.cumsum(label * subgroup) > 3)] = 0
-    probabilities = random.dirichlet(np.ones(2), SIZE).astype(np.float32)
+    candidate, baseline = random.dirichlet(np.ones(2), [2, SIZE])
+    baseline = (baseline + 0.5 * np.eye(2)[label]) / 1.5
+    probabilities = {CANDIDATE: candidate.astype(np.float32), BASELINE: baseline.astype(np.float32)}
     path = tmp_path_factory.mktemp("predictions") / "data"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for index in range(SIZE):
@@ -34,9 +52,33 @@ def predictions(tmp_path_factory):
             features["label"].int64_list.value.append(label[index])
             features["subgroup"].int64_list.value.append(subgroup[index])
             features["example_id"].bytes_list.value.append(b"%d" % index)
-            features[PROBABILITIES].float_list.value.extend(probabilities[index])
+            for name, values in probabilities.items():
+                features[name].float_list.value.extend(values[index])
             writer.write(example.SerializeToString())
     return path, label, subgroup, probabilities
+
+
+def evaluate(settings, path, names, output):
+    """Runs TFMA on the predictions of one model, or of both."""
+    config = eval_config(settings, DATASET, "hash")
+    spec = config.model_specs.pop()
+    spec.model_type = MATERIALIZED_PREDICTION
+    for name in names:
+        spec.prediction_key, spec.is_baseline = name, name == BASELINE
+        spec.name = name if len(names) > 1 else ""
+        config.model_specs.add().CopyFrom(spec)
+    tfma.run_model_analysis(
+        eval_shared_model=[
+            tfma.EvalSharedModel(
+                model_name=spec.name, model_type=MATERIALIZED_PREDICTION, is_baseline=spec.is_baseline
+            )
+            for spec in config.model_specs
+        ],
+        eval_config=tfma.utils.update_eval_config_with_defaults(config, has_baseline=len(names) > 1),
+        data_location=str(path),
+        output_path=str(output),
+    )
+    return str(output)
 
 
 def check(value, interval, may_lack):
@@ -49,19 +91,12 @@ def check(value, interval, may_lack):
 
 @pytest.mark.parametrize("method", ["jackknife", "poisson_bootstrap"])
 def test_metrics_are_scikit_learns_and_have_intervals(predictions, method, tmp_path):
-    path, label, subgroup, probabilities = predictions
+    path, label, subgroup, models = predictions
+    probabilities = models[CANDIDATE]
     settings = EvaluatorSettings(
         baseline="none", confidence_intervals=method, min_slice_accuracy={"odd": 0.0, "even / clean": 1.0}
     )
-    config = eval_config(settings, DATASET, "hash")
-    config.model_specs[0].model_type = MATERIALIZED_PREDICTION
-    config = tfma.utils.update_eval_config_with_defaults(config)
-    tfma.run_model_analysis(
-        eval_shared_model=tfma.EvalSharedModel(model_type=MATERIALIZED_PREDICTION),
-        eval_config=config,
-        data_location=str(path),
-        output_path=str(tmp_path),
-    )
+    evaluate(settings, path, [CANDIDATE], tmp_path)
 
     counts, baseline = read_evaluation(str(tmp_path), DATASET)
     (slices, intervals), no_slices = read_slices(str(tmp_path), DATASET)
@@ -130,3 +165,125 @@ def test_metrics_are_scikit_learns_and_have_intervals(predictions, method, tmp_p
         for of_slice in validation.metric_validations_per_slice
         for failure in of_slice.failures
     ] == ["sparse_categorical_accuracy"]
+
+
+def figures(label, subgroup, probabilities):
+    """(worst-group accuracy, accuracy, largest gap of a class)."""
+    right = probabilities.argmax(1) == label
+    groups = np.array([[right[(label == y) & (subgroup == z)].mean() for z in (0, 1)] for y in (0, 1)])
+    return groups.min(), right.mean(), np.ptp(groups, axis=1).max()
+
+
+@pytest.fixture(scope="module")
+def compared(predictions, tmp_path_factory):
+    """(settings, folder of TFMA's output) of both models: two thresholds are just reached, one missed by an example."""
+    path, label, subgroup, models = predictions
+    (worst, accuracy, gap), of_baseline = (figures(label, subgroup, models[name]) for name in models)
+    settings = EvaluatorSettings(
+        baseline="erm",
+        confidence_intervals="jackknife",
+        max_worst_group_drop=of_baseline[0] - worst,
+        max_accuracy_drop=of_baseline[1] - accuracy - 1 / SIZE,
+        max_gap_rise=gap - of_baseline[2],
+    )
+    assert min(settings.max_worst_group_drop, settings.max_accuracy_drop, settings.max_gap_rise) > 0.2
+    return settings, evaluate(settings, path, models, tmp_path_factory.mktemp("compared"))
+
+
+def test_changes_are_held_against_figures_and_not_against_their_intervals(compared):
+    settings, output = compared
+    validation = tfma.load_validation_result(output)
+    failures = [
+        (failure.metric_key.name, failure.metric_key.is_diff)
+        for of_slice in validation.metric_validations_per_slice
+        for failure in of_slice.failures
+    ]
+    assert failures == [("sparse_categorical_accuracy", True)] and not validation.validation_ok
+
+    (missed,) = summarize(settings, output)["missed_thresholds"]
+    assert (missed["threshold"], missed["slice"]) == ("max_accuracy_drop", None)
+    assert missed["missed_by"] == pytest.approx(1 / SIZE, abs=1e-9)
+
+
+def test_the_baseline_has_figures_and_intervals_of_its_own(compared, predictions):
+    _, label, subgroup, models = predictions
+    summary = summarize(*compared)
+    for block, name in ((summary, CANDIDATE), (summary["baseline"], BASELINE)):
+        worst, accuracy, gap = figures(label, subgroup, models[name])
+        assert block["worst_group_accuracy"] == pytest.approx(worst, abs=1e-9)
+        assert block["subgroup_gap"]["largest"] == pytest.approx(gap, abs=1e-9)
+        everything, *others = block["slices"]
+        assert everything["accuracy"] == pytest.approx(accuracy, abs=1e-9)
+        low, high = everything["intervals"]["accuracy"]
+        assert low < accuracy < high
+        for found in others:
+            check(found["accuracy"], found["intervals"]["accuracy"], may_lack=found["name"] == "odd / zigzag")
+        check(
+            block["subgroup_gap"]["per_class"]["even"],
+            block["intervals"]["subgroup_gap"]["per_class"]["even"],
+            may_lack=False,
+        )
+
+
+def test_the_page_of_slices_has_the_intervals(compared, chromium, tmp_path):
+    _, output = compared
+    done = CliRunner().invoke(main, ["slices", output, "--output", str(tmp_path / "page.html"), "--no-open"])
+    assert done.exit_code == 0, done.output
+    chromium.open((tmp_path / "page.html").as_uri())
+    chromium.wait_for(lambda: len(chromium.rows(ROWS)) > 1)
+    rows = chromium.rows(ROWS)
+    models = [
+        {found["name"]: found for found in of_model.slices} for of_model in read_slices(output, DATASET)
+    ]
+    place = rows[0].index("sparse_categorical_accuracy")
+    (overall,) = (row[place] for row in rows if row[0] == "Overall")
+    assert numbers(overall) == pytest.approx(with_interval(models[0]["all"]), abs=6e-6)
+
+    chromium.wait_for(lambda: "Select metrics" in chromium.text())
+    chromium.click("paper-checkbox", "sparse_categorical_accuracy")
+
+    def found():
+        shown = [row for row in chromium.rows(".table-row") if row[0] == "label_X_subgroup:0_X_0"]
+        return [row for row in shown if "(" in row[1]]
+
+    (row,) = chromium.wait_for(found)
+    for cell, of_model in zip(row[1:3], reversed(models), strict=True):  # the baseline comes first
+        assert numbers(cell) == pytest.approx(with_interval(of_model["even / clean"]), abs=6e-4)
+
+
+def numbers(cell):
+    """Those of "0.781 (0.728, 0.834)"."""
+    return [float(number) for number in re.findall(r"-?[\d.]+", cell)]
+
+
+def with_interval(found):
+    """Accuracy of a slice of the summary, and the ends of its interval."""
+    return [found["accuracy"], *found["intervals"]["accuracy"]]
+
+
+def summarize(settings, output):
+    """The report's summary of TFMA's output."""
+    candidate, baseline = read_evaluation(output, DATASET)
+    candidate_slices, baseline_slices = read_slices(output, DATASET)
+    training = {"method": "erm", "seed": 1, "settings": {}, "versions": {}}
+    training["group_counts"] = {"train": np.ones([2, 2]).tolist()}
+    return build_summary(
+        pipeline="",
+        run_id="",
+        dataset_name="",
+        dataset=DATASET,
+        manifest=None,
+        training=training,
+        baseline_training=None,
+        translator_trainings=[],
+        translation_thresholds=TranslationThresholds(),
+        candidate=candidate,
+        baseline=baseline,
+        evaluator=settings,
+        blessed=None,
+        scores=Scores(candidate, np.zeros([2, 2], int), np.zeros([2, 2], int), {}),
+        nodes=Nodes({}, []),
+        versions={},
+        candidate_slices=candidate_slices,
+        baseline_slices=baseline_slices,
+    )
