@@ -1,4 +1,10 @@
-"""`model-patching data build mnist-correlation`: from digits, over which corruptions are drawn or are drawn already."""
+"""`model-patching data build mnist-correlation`: from digits, over which corruptions are drawn or are drawn already.
+
+Digits don't go through Beam, as other sources do: there are never more than MNIST's 70,000, for which it only takes
+longer (docs/benchmarks.md). None of them can be skipped either. They come from files that are checked as a whole, or
+from `tensorflow_datasets`, which decodes them and fails as a whole; and a corrupted digit is told by its place among
+the others, so that one that is missing would shift the rest.
+"""
 
 import sys
 from collections.abc import Callable
@@ -15,8 +21,9 @@ from model_patching.data.idx import IdxError
 from model_patching.data.mnist_correlation import MnistCorrelationSettings
 from model_patching.data.mnist_digits import DigitsError, DigitsSource
 from model_patching.data.mnist_tfds import TfdsDigits, TfdsMnistCorrelationSettings
-from model_patching.pipelines.build_data import BAD_INPUT, run_build
+from model_patching.pipelines.build_data import run_build
 from model_patching.pipelines.console import working_on
+from model_patching.pipelines.exit_codes import BAD_INPUT
 
 
 def build_embedded(values: dict[str, Any], seed: int, output: Path) -> int:

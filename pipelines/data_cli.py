@@ -16,9 +16,10 @@ from model_patching.data.image_settings import ImageSettings
 from model_patching.data.source import Source, SourceError
 from model_patching.data.waterbirds import PUBLISHED_SIZE as WATERBIRDS_SIZE
 from model_patching.data.waterbirds import waterbirds as waterbirds_source
-from model_patching.pipelines.build_data import BAD_INPUT, INTERRUPTED, build_data
+from model_patching.pipelines.build_data import build_data
 from model_patching.pipelines.config import LARGEST_SEED, ConfigError, load_config
 from model_patching.pipelines.console import working_on
+from model_patching.pipelines.exit_codes import BAD_INPUT, INTERRUPTED
 from model_patching.pipelines.fetch_archive import MIRROR, source_folder
 
 data_app = typer.Typer(no_args_is_help=True, help="Make data sets, and look at them.")
@@ -307,7 +308,8 @@ def mnist_correlation(
     """Make records of MNIST-Correlation: digits over which a zigzag predicts the parity.
 
     --from tfds needs the package tensorflow_datasets, and takes mnist and mnist_corrupted/NAME. --from npy needs
-    --source or --download (mnist_correlation_npy.zip).
+    --source or --download (mnist_correlation_npy.zip). --skip-bad and --beam-arg go with --from npy alone: digits are
+    read all or none, and become records in seconds, without Beam.
     """
     from model_patching.pipelines.build_mnist_correlation import build_embedded, build_tfds
 
@@ -329,8 +331,14 @@ def mnist_correlation(
         raise _wrong("--download goes with --from tfds and --from npy; the embedded digits are there")
     if values and origin == "npy":
         raise _wrong("the released arrays are as they are: corruption, p and sizes don't go with --from npy")
-    if (skip_bad or beam_args) and origin != "npy":
-        raise _wrong("--skip-bad and --beam-arg go with --from npy")
+    if skip_bad and origin != "npy":
+        raise _wrong(
+            "--skip-bad goes with --from npy: digits are read all or none, so there are no bad records"
+        )
+    if beam_args and origin != "npy":
+        raise _wrong(
+            "--beam-arg goes with --from npy: of digits, records are made in this process, without Beam"
+        )
     if origin == "embedded":
         raise typer.Exit(build_embedded(values, seed, output))
     if origin == "tfds":

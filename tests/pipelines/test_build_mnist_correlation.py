@@ -13,6 +13,8 @@ from model_patching.data.mnist_digits import EmbeddedDigits
 from model_patching.pipelines.cli import main
 
 SMALL = ["--p", "0.9", "--class-size", "80", "--test-size", "24", "--min-group-size", "2"]
+NO_BAD_DIGITS = "--skip-bad goes with --from npy: digits are read all or none, so there are no bad records\n"
+NO_BEAM = "--beam-arg goes with --from npy: of digits, records are made in this process, without Beam\n"
 
 
 @pytest.fixture
@@ -128,8 +130,10 @@ def test_bad_records_of_the_released_arrays_are_skipped(build, tmp_path, arrays)
         (["--tfds-dir", "x"], "--tfds-dir goes with --from tfds\n"),
         (["--source", "x"], "--source and --mirror go with --from npy\n"),
         (["--download"], "--download goes with --from tfds and --from npy; the embedded digits are there\n"),
-        (["--skip-bad", "1"], "--skip-bad and --beam-arg go with --from npy\n"),
-        (["--from", "tfds", "--beam-arg=--x"], "--skip-bad and --beam-arg go with --from npy\n"),
+        (["--skip-bad", "1"], NO_BAD_DIGITS),
+        (["--from", "tfds", "--skip-bad", "1"], NO_BAD_DIGITS),
+        (["--beam-arg=--x"], NO_BEAM),
+        (["--from", "tfds", "--beam-arg=--x"], NO_BEAM),
         (["--from", "npy", "--p", "0.9"], "the released arrays are as they are: "),
         (
             ["--from", "npy"],
