@@ -1,4 +1,4 @@
-# What the steps of a pipeline run in on Kubeflow: docs/kubeflow.md. Needs BuildKit, as Docker has since 23.
+# What the steps of a pipeline run in on Kubeflow and Vertex AI: docs/kubeflow.md, docs/vertex.md. Needs BuildKit, as Docker has since 23.
 #
 #   docker build --tag REGISTRY/model-patching:VERSION .
 #   docker build --tag REGISTRY/model-patching:VERSION-gpu --build-arg VARIANT=gpu .
@@ -22,14 +22,15 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY requirements/lock-glibc-2.39.txt requirements/
+COPY requirements/lock-glibc-2.39.txt requirements/kubeflow-glibc-2.39.txt requirements/
 ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
-# The lock pins uv as well, which installs all the rest of it.
+# The lock pins uv as well, which installs all the rest of it. Of kfp only what tasks on Vertex AI read their arguments by.
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --no-deps \
         "$(grep --only-matching '^uv==[^ ;]*' requirements/lock-glibc-2.39.txt)" \
     && /opt/venv/bin/uv pip install --python /opt/venv/bin/python --no-deps \
-        --requirements requirements/lock-glibc-2.39.txt
+        --requirements requirements/lock-glibc-2.39.txt \
+        "$(grep --only-matching '^kfp-pipeline-spec==[^ ;]*' requirements/kubeflow-glibc-2.39.txt)"
 
 FROM packages-cpu AS packages-gpu
 COPY requirements/gpu-glibc-2.39.txt requirements/

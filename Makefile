@@ -4,6 +4,9 @@
 PYTHON := $(shell for python in python3 python3.11 python3.12 python3.10 python3.13; do \
 	$$python -c '' 2>/dev/null && echo $$python && break; done)
 
+# Skipped in .venv.
+KFP_TESTS := $(addprefix tests/pipelines/,kubeflow/test_compile.py kubeflow/test_client_cli.py vertex/test_compile.py)
+
 .PHONY: help demo reproduce-mnist test test-kubeflow test-slow install kubeflow lint lock clean
 .DEFAULT_GOAL := help
 
@@ -20,11 +23,11 @@ reproduce-mnist: install  ## ERM, IRM, Group DRO and CAMEL on MNIST-Correlation,
 test: install  ## the tests in both environments, but for the slow ones; with ARGS those that .venv runs
 	@tests/install_chromium.sh
 	@tests/install_mariadb.sh
-	@.venv/bin/python -m pytest --ignore=tests/slow -n 2 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest --ignore=tests/slow -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-kubeflow)
 
 test-kubeflow: kubeflow  ## those that need kfp, in .venv-kubeflow
-	@.venv-kubeflow/bin/python -m pytest tests/pipelines/kubeflow $(ARGS)
+	@.venv-kubeflow/bin/python -m pytest $(KFP_TESTS) -n 2 --dist loadfile $(ARGS)
 
 test-slow: install kubeflow  ## killed runs, Beam's runners, networks of full size, Kubeflow's steps, the image: minutes
 	@tests/install_chromium.sh

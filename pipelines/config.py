@@ -33,6 +33,7 @@ from model_patching.data.settings import Settings
 from model_patching.data.source import SourceError
 from model_patching.data.source_order import SOURCE_ORDER
 from model_patching.pipelines.kubeflow.settings import KubeflowSettings
+from model_patching.pipelines.vertex.settings import VertexSettings
 from model_patching.pipelines.yaml_loader import YamlLoader
 
 PRESETS = Path(__file__).parent / "configs"
@@ -168,6 +169,7 @@ class PipelineConfig(Settings):
         tracking: Weights & Biases.
         beam_pipeline_args: options of Apache Beam for every Beam node. The default runs them in this process.
         kubeflow: the cluster, for `model-patching kubeflow`; runs on this machine don't look at it.
+        vertex: likewise what Vertex AI gives, for `model-patching vertex`.
     """
 
     pipeline_name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")] = "model_patching"
@@ -184,6 +186,7 @@ class PipelineConfig(Settings):
     tracking: TrackingSettings = TrackingSettings()
     beam_pipeline_args: tuple[Annotated[str, Field(pattern="^--")], ...] = (IN_PROCESS_RUNNER,)
     kubeflow: KubeflowSettings | None = None
+    vertex: VertexSettings | None = None
 
     @model_validator(mode="after")
     def _patched_examples_are_made(self) -> "PipelineConfig":
@@ -255,7 +258,7 @@ class PipelineConfig(Settings):
             inputs = conversion_inputs(self.data.source, CONVERSION_SEED, self.data.image)
             fingerprint = inputs_fingerprint(inputs)
         else:
-            return str(self.data.records)
+            return str(self.data.records).rstrip("/")
         return f"{self.root}/data/{self.data.name}-{fingerprint}"
 
     @property

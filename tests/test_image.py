@@ -46,7 +46,7 @@ def test_the_packages_are_those_of_the_lock_for_the_c_library_of_the_base(
     # Debian 13 has glibc 2.41. A tag can be moved, a digest can't.
     assert re.fullmatch(r"debian:trixie-\d{8}-slim@sha256:[0-9a-f]{64}", bases[0])
     installed = re.findall(r"requirements/[a-z0-9.-]+\.txt", " ".join(value for _, value in instructions))
-    assert set(installed) == {"requirements/lock-glibc-2.39.txt", "requirements/gpu-glibc-2.39.txt"}
+    assert set(installed) == {f"requirements/{name}-glibc-2.39.txt" for name in ("lock", "kubeflow", "gpu")}
 
 
 def test_the_cuda_libraries_go_with_the_lock() -> None:

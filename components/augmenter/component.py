@@ -4,17 +4,21 @@ from collections.abc import Sequence
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
-from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.types import component_spec, standard_artifacts
 
 from model_patching.components.augmenter import executor
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.code_hash import code_hash
+from model_patching.components.numbered_inputs import number, with_numbered_inputs
 from model_patching.data.dataset import Dataset
 
 
 class AugmenterSpec(component_spec.ComponentSpec):
-    """Inputs, outputs and properties of `Augmenter`. TFX wants different keys for the examples in and out."""
+    """Inputs, outputs and properties of `Augmenter`, but for the models `model_0`, ….
+
+    TFX wants different keys for the examples in and out.
+    """
 
     PARAMETERS = {
         "settings": component_spec.ExecutionParameter(type=str),
@@ -22,10 +26,7 @@ class AugmenterSpec(component_spec.ComponentSpec):
         "dataset": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {
-        "source_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "models": component_spec.ChannelParameter(type=standard_artifacts.Model),
-    }
+    INPUTS = {"source_examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
@@ -56,10 +57,12 @@ class Augmenter(base_beam_component.BaseBeamComponent):
             thresholds: what the translators must reach, or nothing is patched.
             dataset: classes, subgroups and image shape.
         """
+        model = component_spec.ChannelParameter(type=standard_artifacts.Model)
+        spec_class = with_numbered_inputs(AugmenterSpec, "model", model, len(models))
         super().__init__(
-            AugmenterSpec(
+            spec_class(
                 source_examples=examples,
-                models=models[0] if len(models) == 1 else channel_utils.union(models),
+                **number("model", models),
                 settings=settings.model_dump_json(),
                 thresholds=thresholds.model_dump_json(),
                 dataset=dataset.model_dump_json(),

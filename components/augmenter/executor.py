@@ -16,6 +16,7 @@ from model_patching.components.augmenter.load_translator import TranslatorError
 from model_patching.components.augmenter.settings import AugmenterSettings
 from model_patching.components.augmenter.thresholds import TranslationThresholds, check_thresholds
 from model_patching.components.augmenter.translators import SharedTranslators, diagnoses, plan_translators
+from model_patching.components.numbered_inputs import numbered
 from model_patching.data.beam_buffers import turn_off_timed_flush
 from model_patching.data.beam_errors import plain_error
 from model_patching.data.dataset import Dataset
@@ -36,7 +37,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Writes the splits of `source_examples`, patched or copied; see `write_patched`.
 
         Args:
-            input_dict: `source_examples`, one artifact; `models`, the translators of one model each.
+            input_dict: `source_examples`, `model_0`, `model_1`, …: one artifact each, models of translators.
             output_dict: `examples`, one artifact.
             exec_properties: JSON of the `settings`, the `thresholds` and the `dataset`.
 
@@ -52,7 +53,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         thresholds = TranslationThresholds.model_validate_json(exec_properties["thresholds"])
         examples = artifact_utils.get_single_instance(input_dict["source_examples"])
         check_examples(examples, settings.splits)
-        models = [model.uri for model in input_dict["models"]]
+        models = [model.uri for model in numbered(input_dict, "model")]
         translators = SharedTranslators(plan_translators(models, dataset), dataset, settings)
         if thresholds != TranslationThresholds():
             check_thresholds(diagnoses(models), thresholds)

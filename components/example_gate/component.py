@@ -17,7 +17,7 @@ from model_patching.data.dataset import Dataset
 class GroupCountsArtifact(types.Artifact):
     """A folder with `group_counts.json`: {split: [C][K]}, the examples of each group."""
 
-    TYPE_NAME = "GroupCounts"
+    TYPE_NAME = "model_patching.GroupCounts"
 
 
 class ExampleGateSpec(component_spec.ComponentSpec):

@@ -92,7 +92,7 @@ def folder_marks(folder: str, *files: str) -> str:
         PatchesError: the folder or a file isn't there.
     """
     paths = [
-        f"{place}/{name}"
+        f"{place.rstrip('/')}/{name}"  # in a bucket places end with a slash
         for place, _, names in tf.io.gfile.walk(folder)
         for name in names
         if name.endswith(SUFFIX)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from model_patching.data.settings import Settings
 
@@ -25,7 +25,7 @@ class PatchingSettings(Settings):
     """
 
     source: Literal["cyclegan", "published"] = "cyclegan"
-    folder: Text | None = None
+    folder: Annotated[Text, AfterValidator(lambda folder: folder.rstrip("/") or "/")] | None = None
     prefer: tuple[Text, ...] = ()
     files_read_at_once: int | None = Field(default=None, ge=1)
     min_resemblance: float = Field(default=0.5, ge=0, le=1)

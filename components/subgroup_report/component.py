@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import channel_utils, component_spec, standard_artifacts
+from tfx.types import component_spec, standard_artifacts
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.code_hash import code_hash
 from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.numbered_inputs import number, with_numbered_inputs
 from model_patching.components.subgroup_report import executor
 from model_patching.components.subgroup_report.settings import SubgroupReportSettings
 from model_patching.components.tracking import TrackingSettings
@@ -19,11 +20,11 @@ from model_patching.data.dataset import Dataset
 class SubgroupReportArtifact(types.Artifact):
     """A folder with `report.html`, to open in a browser, and `summary.json`, for scripts."""
 
-    TYPE_NAME = "SubgroupReport"
+    TYPE_NAME = "model_patching.SubgroupReport"
 
 
 class SubgroupReportSpec(component_spec.ComponentSpec):
-    """Inputs, output and exec properties of the SubgroupReport."""
+    """Inputs, output and exec properties of the SubgroupReport, but for `translator_model_run_0`, …."""
 
     PARAMETERS: ClassVar = {
         "settings": component_spec.ExecutionParameter(type=str),
@@ -44,9 +45,6 @@ class SubgroupReportSpec(component_spec.ComponentSpec):
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing, optional=True),
         "baseline_model_run": component_spec.ChannelParameter(
-            type=standard_artifacts.ModelRun, optional=True
-        ),
-        "translator_model_runs": component_spec.ChannelParameter(
             type=standard_artifacts.ModelRun, optional=True
         ),
     }
@@ -98,8 +96,12 @@ class SubgroupReport(base_component.BaseComponent):
             nodes_dir: where the runner keeps `<run id>/<node>.json`, how each went; the run's id isn't part of it, so
                 that it doesn't take the node out of the cache.
         """
+        translator_model_run = component_spec.ChannelParameter(type=standard_artifacts.ModelRun)
+        spec_class = with_numbered_inputs(
+            SubgroupReportSpec, "translator_model_run", translator_model_run, len(translator_model_runs)
+        )
         super().__init__(
-            spec=SubgroupReportSpec(
+            spec=spec_class(
                 settings=settings.model_dump_json(),
                 dataset=dataset.model_dump_json(),
                 dataset_name=dataset_name,
@@ -116,9 +118,7 @@ class SubgroupReport(base_component.BaseComponent):
                 examples=examples,
                 blessing=blessing,
                 baseline_model_run=baseline_model_run,
-                translator_model_runs=channel_utils.union(translator_model_runs)
-                if translator_model_runs
-                else None,
+                **number("translator_model_run", translator_model_runs),
                 report=types.Channel(type=SubgroupReportArtifact),
             )
         )

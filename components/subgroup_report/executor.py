@@ -13,6 +13,7 @@ from tfx.utils import path_utils
 
 from model_patching.components.augmenter.thresholds import TranslationThresholds
 from model_patching.components.evaluator.settings import EvaluatorSettings
+from model_patching.components.numbered_inputs import numbered
 from model_patching.components.subgroup_report.evaluated_slices import read_slices
 from model_patching.components.subgroup_report.evaluation import read_evaluation
 from model_patching.components.subgroup_report.manifest import read_manifest
@@ -54,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
         baseline_runs = input_dict.get("baseline_model_run")
         baseline_training = read_training(baseline_runs[0].uri) if baseline_runs else None
         translator_runs = [
-            (run.uri, read_training(run.uri)) for run in input_dict.get("translator_model_runs", [])
+            (run.uri, read_training(run.uri)) for run in numbered(input_dict, "translator_model_run")
         ]
         translator_runs.sort(key=lambda run: -1 if run[1]["label"] is None else run[1]["label"])
         translator_trainings = [translator_training for _, translator_training in translator_runs]

@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from model_patching.pipelines.config import ConfigError
+from model_patching.pipelines.exit_codes import BAD_INPUT, FAILED
 from model_patching.pipelines.kubeflow.client_cli import client_app
 from model_patching.pipelines.kubeflow.compile_preset import compile_preset
-from model_patching.pipelines.kubeflow.require_kfp import require_kfp
-
-FAILED, BAD_ARGUMENT = 1, 2
+from model_patching.pipelines.require_kfp import require_kfp
 
 kubeflow_app = typer.Typer(help="Run the pipeline on Kubeflow Pipelines.", no_args_is_help=True)
 kubeflow_app.add_typer(client_app)
@@ -35,13 +34,13 @@ def compile_command(
     """
     if output.suffix not in (".yaml", ".yml"):
         typer.echo(f"--output {output}: must end with .yaml or .yml", err=True)
-        raise typer.Exit(BAD_ARGUMENT)
+        raise typer.Exit(BAD_INPUT)
     try:
         require_kfp()
         compile_preset(preset, overrides, output)
     except ConfigError as error:
         typer.echo(error, err=True)
-        raise typer.Exit(BAD_ARGUMENT) from None
+        raise typer.Exit(BAD_INPUT) from None
     except OSError as error:
         typer.echo(f"{output}: can't be written: {error.strerror}", err=True)
         raise typer.Exit(FAILED) from None

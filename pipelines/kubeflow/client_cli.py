@@ -11,7 +11,8 @@ import typer
 
 from model_patching.pipelines.config import ConfigError
 from model_patching.pipelines.console import print_table
-from model_patching.pipelines.kubeflow.require_kfp import require_kfp
+from model_patching.pipelines.exit_codes import BAD_INPUT, FAILED, INTERRUPTED, NOT_BLESSED
+from model_patching.pipelines.require_kfp import require_kfp
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from model_patching.pipelines.kubeflow.client import Cluster
     from model_patching.pipelines.kubeflow.schedule import Times
 
-FAILED, BAD_ARGUMENT, INTERRUPTED = 1, 2, 130
 _EXPERIMENT = "model-patching"
 
 client_app = typer.Typer(help="Run the pipeline on Kubeflow Pipelines.", no_args_is_help=True)
@@ -388,7 +388,7 @@ def _follow(cluster: "Cluster", run: "V2beta1Run", every: float | None) -> int:
     if run.error is not None and run.error.message:
         typer.echo(" ".join(run.error.message.split()))
     code = runs.exit_code(run)
-    if code == 3:
+    if code == NOT_BLESSED:
         typer.echo("the model was not blessed, and nothing was pushed")
     if code:
         typer.echo(cluster.page(f"runs/details/{run.run_id}"))
@@ -411,4 +411,4 @@ def _say_runs(found: "list[V2beta1Run]") -> None:
 def _wrong(message: str) -> typer.Exit:
     """Says what is wrong with the arguments; the exit to raise."""
     typer.echo(message, err=True)
-    return typer.Exit(BAD_ARGUMENT)
+    return typer.Exit(BAD_INPUT)

@@ -66,7 +66,7 @@ def _cluster_tree(config: PipelineConfig, settings: KubeflowSettings) -> dict:
             f"kubeflow.root: records are built on a volume, and {settings.root} is none; give data.records that "
             "`model-patching data build` has made, or a root on a volume"
         )
-    return {**config.model_dump(mode="json"), "root": settings.root, "kubeflow": None}
+    return {**config.model_dump(mode="json"), "root": settings.root, "kubeflow": None, "vertex": None}
 
 
 def _graph_config(tree: dict) -> PipelineConfig:

@@ -5,8 +5,8 @@
 It is a step of its own so that a failure of `verdict`, whose pod may run out of memory, is not taken for one.
 """
 
-from model_patching.pipelines.kubeflow.step import end_step
-from model_patching.pipelines.run import NOT_BLESSED
+from model_patching.pipelines.exit_codes import NOT_BLESSED
+from model_patching.pipelines.step import end_step
 
 if __name__ == "__main__":
     end_step(

@@ -19,8 +19,8 @@ from pathlib import Path
 from model_patching.pipelines.config import ConfigError, PipelineConfig, config_from_tree
 from model_patching.pipelines.console import say
 from model_patching.pipelines.kubeflow.settled import is_settled
-from model_patching.pipelines.kubeflow.step import run_step
 from model_patching.pipelines.metadata_store import check_store
+from model_patching.pipelines.step import run_step
 
 
 def prepare(

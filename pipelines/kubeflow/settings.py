@@ -7,9 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from model_patching.data.settings import Settings
 from model_patching.pipelines.metadata_store import store_address
+from model_patching.pipelines.step_settings import check_accelerators, layered, trains
 
 PREPARE, VERDICT, NOT_BLESSED = "prepare", "verdict", "not-blessed"  # the steps that are no nodes
-_TRAINERS = ("CycleGANTrainer", "RobustTrainer", "BaselineTrainer")
 
 Text = Annotated[str, Field(min_length=1)]
 Cpu = Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")]
@@ -184,30 +184,20 @@ class KubeflowSettings(Settings):
 
     @model_validator(mode="after")
     def _accelerators_have_a_type(self) -> "KubeflowSettings":
-        found = {"steps": self.steps, "trainers": self._layered(self.steps, self.trainers)}
+        found = {"steps": self.steps, "trainers": layered(self.steps, self.trainers)}
         found |= {f"nodes.{node_id}": self.step(node_id) for node_id in self.nodes}
-        for where, step in found.items():
-            if step.accelerator_count and step.accelerator is None:
-                raise ValueError(
-                    f"{where}.accelerator_count: {step.accelerator_count} of what? give accelerator, too, such as "
-                    "nvidia.com/gpu"
-                )
+        check_accelerators(found, example="nvidia.com/gpu")
         return self
 
     def step(self, name: str) -> StepSettings:
         """Settings of a step, by its node's id or prepare or verdict: the most special that say something count."""
         tried_again = StepSettings(retries=Retries())
-        if name.startswith(_TRAINERS):
+        if trains(name):
             general = [tried_again, self.steps, self.trainers]
         elif name == VERDICT:  # it only reads, and the run is done: it isn't to fail for a machine
             general = [tried_again, self.steps]
         else:
             general = [self.steps]
-        found = self._layered(*general, self.nodes.get(name, StepSettings()))
+        found = layered(*general, self.nodes.get(name, StepSettings()))
         # It is there to fail.
         return found.model_copy(update={"retries": None}) if name == NOT_BLESSED else found
-
-    @staticmethod
-    def _layered(*layers: StepSettings) -> StepSettings:
-        said = [{key: value for key, value in layer if value is not None} for layer in layers]
-        return StepSettings(**{key: value for layer in said for key, value in layer.items()})

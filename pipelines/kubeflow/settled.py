@@ -2,7 +2,7 @@
 
 import re
 
-_SETTLED = ("kubeflow", "pipeline_name", "root")
+_SETTLED = ("kubeflow", "pipeline_name", "root", "vertex")
 
 
 def is_settled(override: str) -> bool:

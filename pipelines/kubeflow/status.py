@@ -8,11 +8,12 @@ from datetime import datetime
 
 from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
 
+from model_patching.pipelines.exit_codes import DONE, FAILED, NOT_BLESSED
 from model_patching.pipelines.kubeflow.api_errors import BadRequest, ClusterError, NoAccess, NotFound
 from model_patching.pipelines.kubeflow.client import Cluster
 
 # The step that there is only in a run whose model wasn't blessed.
-_NOT_BLESSED = "not-blessed"
+_NOT_BLESSED_STEP = "not-blessed"
 _SUCCEEDED, _ENDED = "SUCCEEDED", {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
 _SIGNS = {"SUCCEEDED": "✓", "SKIPPED": "•", "RUNNING": "…", "FAILED": "✗", "CANCELED": "✗"}
 # Tasks that the server adds to those of the pipeline; executor(0) is the first try of one that may be tried again.
@@ -104,9 +105,9 @@ def has_ended(run: V2beta1Run) -> bool:
 def exit_code(run: V2beta1Run) -> int:
     """0 for a run that has succeeded or is going on, 3 for one whose model wasn't blessed, 1 for any other."""
     if not has_ended(run) or run.state in (_SUCCEEDED, "SKIPPED"):
-        return 0
+        return DONE
     failed = {task.display_name for task in tasks(run) if task.state == "FAILED"}
-    return 3 if failed == {_NOT_BLESSED} and run.state == "FAILED" else 1
+    return NOT_BLESSED if failed == {_NOT_BLESSED_STEP} and run.state == "FAILED" else FAILED
 
 
 def tasks(run: V2beta1Run) -> list[V2beta1PipelineTaskDetail]:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_patching.pipelines.console import say
-from model_patching.pipelines.kubeflow.step import run_step
 from model_patching.pipelines.metadata_store import check_store, connection_config
+from model_patching.pipelines.step import run_step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -60,6 +60,10 @@ def test_a_model_of_translators_for_each_class_is_a_node_for_each():
     trainers = {"CycleGANTrainer_0_even", "CycleGANTrainer_1_odd"}
     assert trainers == {name for name in nodes if name.startswith("CycleGANTrainer")}
     assert trainers <= set(nodes["Augmenter"].upstream_nodes)
+    # Each by an input of its own: KubeflowV2DagRunner takes no union of them.
+    assert [sources(nodes["Augmenter"], f"model_{label}") for label in range(2)] == [
+        {name} for name in sorted(trainers)
+    ]
     for label, name in enumerate(sorted(trainers)):
         # They wait for the data alone, not for each other.
         assert set(nodes[name].upstream_nodes) == {"ExampleGen", "ExampleGate"}
@@ -72,7 +76,7 @@ def test_a_model_of_translators_for_each_class_is_a_node_for_each():
 def test_the_demo_trains_camel_on_patched_examples_and_erm_beside_it():
     nodes = compiled()
     assert set(nodes) == STANDARD | PATCHING | CLOSING | {"RobustTrainer", "BaselineTrainer"}
-    assert sources(nodes["Augmenter"], "models") == {"CycleGANTrainer"}
+    assert sources(nodes["Augmenter"], "model_0") == {"CycleGANTrainer"}
     assert sources(nodes["Augmenter"], "source_examples") == {"ExampleGen"}
     assert sources(nodes["RobustTrainer"], "examples") == {"Augmenter"}
     assert sources(nodes["BaselineTrainer"], "examples") == {"ExampleGen"}
@@ -150,7 +154,7 @@ def test_published_patches_take_the_place_of_both_nodes(published):
     assert sources(nodes["BaselineTrainer"], "examples") == {"PublishedPatches"}
     assert sources(nodes["Evaluator"], "examples") == {"ExampleGen"}
     assert sources(nodes["SubgroupReport"], "examples") == {"PublishedPatches"}
-    assert "translator_model_runs" not in nodes["SubgroupReport"].inputs.inputs
+    assert "translator_model_run_0" not in nodes["SubgroupReport"].inputs.inputs
     assert "PublishedPatches" not in compiled(*published, "training.method=erm", *PLAIN)
 
 

@@ -69,7 +69,7 @@ def augment(folder: Path, examples: standard_artifacts.Examples, model: str, bea
         "code_hash": "0",
     }
     Executor(context).Do(
-        {"source_examples": [examples], "models": [model_artifact]}, {"examples": [output]}, properties
+        {"source_examples": [examples], "model_0": [model_artifact]}, {"examples": [output]}, properties
     )
     return folder
 

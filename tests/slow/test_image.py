@@ -239,16 +239,29 @@ def test_the_entry_point_starts_as_a_user_who_is_not_root(image: Stage | DockerI
 
 
 def test_everything_that_a_step_needs_is_there(image: Stage | DockerImage) -> None:
-    """TFX and TensorFlow load, on the official packages; the command line knows its presets; there is no kfp."""
+    """TFX and TensorFlow load, on the official packages; the command line knows its presets; of kfp there is the
+    specification's format alone.
+    """
     program = (
-        "import tfx.v1, ml_metadata, tensorflow_data_validation as tfdv, tensorflow as tf, importlib.util\n"
+        "import tfx.v1, ml_metadata, tensorflow_data_validation as tfdv, tensorflow as tf\n"
+        "from importlib.util import find_spec\n"
         "from model_patching.pipelines import pipeline\n"
         "print('loaded', ml_metadata.__version__, tfdv.__version__, int(tf.reduce_sum(tf.ones([3]))),"
-        " importlib.util.find_spec('kfp'))"
+        " [find_spec(f'kfp.{name}') is not None for name in ('pipeline_spec', 'dsl')])"
     )
     done = image.run(["python", "-c", program], HOME="/home/model-patching", TF_CPP_MIN_LOG_LEVEL="3")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1] == "loaded 1.21.0 1.21.0 3 None"
+    assert done.stdout.splitlines()[-1] == "loaded 1.21.0 1.21.0 3 [True, False]"
+    for command in (
+        ["python", "-m", "model_patching.pipelines.vertex.node", "--help"],
+        ["python", "-m", "tfx.orchestration.kubeflow.v2.file_based_example_gen.driver", "--help"],
+    ):
+        found = image.run(command, HOME="/home/model-patching")
+        assert found.returncode == 0 and "--json_serialized_invocation_args" in found.stdout, found.stderr
+    done = image.run(
+        ["model-patching", "vertex", "compile", "demo", "-o", "job.json"], HOME="/home/model-patching"
+    )
+    assert done.returncode == 2 and "kfp isn't installed here" in done.stderr
     presets = image.run(["model-patching", "presets"], HOME="/home/model-patching").stdout
     assert "demo" in presets.split()
 

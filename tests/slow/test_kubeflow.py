@@ -5,12 +5,10 @@ steps run in the one that an image has.
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +22,8 @@ import pytest
 import yaml
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from processes import Cold, KillOnce, Warm
+from toy_run import TOY, write_toy_records
 
 from model_patching.pipelines.metadata_store import connection_config, sqlite_config
 
@@ -33,25 +33,10 @@ pytestmark = pytest.mark.timeout(1800)
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 COMPILER = REPOSITORY / ".venv-kubeflow" / "bin" / "model-patching"
-CLASSES, SUBGROUPS = ["left", "right"], ["plain", "square"]
-COUNTS = [[30, 10], [10, 30]]
-SETTINGS = """
-root: {local}
-data:
-  records: {records}
-  dataset: {{classes: [left, right], subgroups: [plain, square], image_shape: [12, 12, 1]}}
-translation:
-  per_class: true
-  generator_filters: [4, 8]
-  discriminator_filters: [4, 8]
-  steps: 40
-  batch_size: 4
-  checkpoint_every: 2
-  diagnose_every: 20
-  sheet_every: 20
-  probe: {{filters: [4], steps: 10, batch_size: 4}}
-training: {{method: camel, epochs: 6, steps_per_epoch: 5, batch_size: 8, selection: last}}
-evaluation: {{baseline: last_blessed, max_worst_group_drop: 0.1}}
+SETTINGS = (
+    "root: {local}\n"
+    + TOY
+    + """
 kubeflow:
   image: model-patching:test
   root: {volume}/runs
@@ -60,6 +45,7 @@ kubeflow:
   trainers: {{retries: {{count: 1, backoff_seconds: 1}}}}
   environment: {{WANDB_MODE: offline, HOME: {volume}, TF_CPP_MIN_LOG_LEVEL: "2"}}
 """
+)
 
 
 @dataclass
@@ -74,39 +60,6 @@ class Step:
     @property
     def text(self) -> str:
         return self.log.read_text()
-
-
-class Cold:
-    """Starts a command as it stands in the specification."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], output: Path):
-        with open(output, "a") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        self.pid = self._process.pid
-
-    def code(self) -> int | None:
-        return self._process.poll()
-
-
-class Warm:
-    """Has a command started by `warm_python.py`."""
-
-    def __init__(self, server: Path, command: list[str], environment: dict[str, str], output: Path):
-        request = {"command": command, "environment": environment, "output": str(output)}
-        self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(str(server))
-        self._connection.sendall(json.dumps(request).encode() + b"\n")
-        self._answers = self._connection.makefile()
-        self.pid = int(self._answers.readline())
-        self._connection.setblocking(False)
-        self._code = None
-
-    def code(self) -> int | None:
-        if self._code is None:
-            with contextlib.suppress(BlockingIOError):
-                answer = self._connection.recv(100)
-                self._code = int(answer) if answer else 1
-        return self._code
 
 
 class Cluster:
@@ -274,31 +227,19 @@ def runs(store: MetadataStore) -> list[metadata_store_pb2.Context]:
 
 
 @pytest.fixture(scope="module")
-def warm(tmp_path_factory):
+def warm(warm_python):
     """Starts commands by a Python that has imported TFX already."""
-    path = tmp_path_factory.mktemp("warm") / "socket"
-    script = Path(__file__).with_name("warm_python.py")
-    server = subprocess.Popen([sys.executable, script, path])
-    while not path.exists():
-        assert server.poll() is None
-        time.sleep(0.1)
-    yield lambda _, command, environment, output: Warm(path, command, environment, output)
-    server.kill()
-    server.wait()
+    server = warm_python(sys.executable)
+    return lambda _, command, environment, output: Warm(server, command, environment, output)
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory, toy_records, write_records):
-    """Writes records, whose classes can be swapped in what is learned from; returns their folder."""
+    """(writes the records, as `write_toy_records`; their folder)."""
     folder = tmp_path_factory.mktemp("records")
 
-    def write(swapped: bool) -> Path:
-        for seed, split in enumerate(("train", "validation", "test")):
-            found = toy_records(COUNTS, (12, 12, 1), seed=seed)
-            if swapped and split != "test":
-                found = [dataclasses.replace(record, label=1 - record.label) for record in found]
-            write_records(folder / split / "data-00000-of-00001.tfrecord.gz", found)
-        return folder
+    def write(swapped: bool) -> None:
+        write_toy_records(folder, toy_records, write_records, swapped)
 
     write(swapped=False)
     return write, folder
@@ -316,23 +257,6 @@ def compiled(folder: Path, records: Path, store: str) -> Path:
         [COMPILER, "kubeflow", "compile", folder / "toy.yaml", "-o", folder / "pipeline.yaml"], check=True
     )
     return folder / "pipeline.yaml"
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory, records):
-    """(summary.json, ML Metadata) of the run on one machine."""
-    folder = tmp_path_factory.mktemp("local")
-    settings = SETTINGS.format(
-        local=folder / "runs", records=records[1], volume="/volume", store="grpc://nowhere:1"
-    )
-    (folder / "toy.yaml").write_text(settings)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "WANDB_MODE": "offline"}
-    command = [BIN / "model-patching", "run", folder / "toy.yaml"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (summary,) = (folder / "runs").glob("*/SubgroupReport/report/*/summary.json")
-    store = MetadataStore(sqlite_config(str(folder / "runs" / "metadata.sqlite")))
-    return json.loads(summary.read_text()), store
 
 
 @pytest.fixture(scope="module")
@@ -359,36 +283,10 @@ def cluster_store(mariadb):
         return MetadataStore(connection_config(mariadb.url("mlmd")))
 
 
-class KillOnce:
-    """Kills a trainer once it has a checkpoint, and watches which it writes afterwards."""
-
-    def __init__(self, step: str, checkpoints: Path):
-        self._step, self._checkpoints = step, checkpoints
-        self.at_kill: int | None = None
-        self.later: set[int] = set()
-
-    def __call__(self, step: str, process) -> None:
-        if step != self._step:
-            return
-        written = self._written()
-        if self.at_kill is None and written:
-            os.kill(process.pid, signal.SIGKILL)
-            while process.code() is None:
-                time.sleep(0.01)
-            self.at_kill = max(self._written())
-        elif self.at_kill is not None:
-            self.later |= written
-
-    def _written(self) -> set[int]:
-        """The checkpoints' numbers; none while the trainer, which is done, removes their folder."""
-        with contextlib.suppress(FileNotFoundError):
-            return {int(path.stem.split("-")[1]) for path in self._checkpoints.rglob("0-1/ckpt-*.index")}
-        return set()
-
-
-def test_the_first_run_ends_as_one_on_one_machine_though_a_trainer_is_killed(cluster, cluster_store, local):
+def test_the_first_run_ends_as_one_on_one_machine_though_a_trainer_is_killed(cluster, cluster_store, toy_run):
     volume = cluster.folder / "volume" / "runs" / "model_patching"
-    kill = KillOnce("cyclegantrainer-0-left", volume / "checkpoints" / "CycleGANTrainer_0_left")
+    checkpoints = volume / "checkpoints" / "CycleGANTrainer_0_left"
+    kill = KillOnce("cyclegantrainer-0-left", lambda: checkpoints.rglob("0-1/ckpt-*.index"))
     steps = cluster.run(during=kill)
     for name, step in steps.items():
         expected = [-signal.SIGKILL, 0] if name == "cyclegantrainer-0-left" else [0]
@@ -396,11 +294,11 @@ def test_the_first_run_ends_as_one_on_one_machine_though_a_trainer_is_killed(clu
     assert set(steps) == set(cluster.tasks) - {"not-blessed"}
     assert "an earlier attempt has not finished" in steps["cyclegantrainer-0-left"].text
     # From scratch it would have written the first ones again.
-    assert kill.later and min(kill.later) >= kill.at_kill - 2
+    assert kill.later and min(kill.later) >= kill.at_kill
 
     one, other = steps["cyclegantrainer-0-left"], steps["cyclegantrainer-1-right"]
     assert one.started < other.ended and other.started < one.ended
-    summary, local_store = local
+    summary, local_store = toy_run
     found = summary_of(steps)
     for key in ("groups", "worst_group", "average_accuracy", "translation", "blessed"):
         assert found[key] == summary[key], key
@@ -471,6 +369,49 @@ def test_a_step_that_runs_twice_at_once_is_run_by_one(cluster):
     assert "RobustTrainer  is being run by " in other and "RobustTrainer  done before in this run" in other
 
 
+class StoreAway:
+    """Kills ML Metadata's server while the classifier trains, and starts it when the step waits for it, or has ended.
+
+    Attributes:
+        later: checkpoints that were written after that.
+    """
+
+    def __init__(self, cluster: Cluster, mariadb):
+        self._folder, self._mariadb = cluster.folder, mariadb
+        self._killed = self._back = False
+        self.later: set[int] = set()
+
+    def __call__(self, step: str, process) -> None:
+        if step != "robusttrainer":
+            return
+        written = self._written()
+        if not self._killed and written:
+            self._mariadb.kill()
+            self._killed = True
+        elif self._killed and not self._back and (self._waits() or process.code() is not None):
+            self._mariadb.start()
+            self._back = True
+        elif self._back:
+            self.later |= written
+
+    def _waits(self) -> bool:
+        log = max(self._folder.glob("*/robusttrainer.log"), key=lambda path: path.stat().st_mtime)
+        return "RobustTrainer  ML Metadata on MySQL at host" in log.read_text()
+
+    def _written(self) -> set[int]:
+        checkpoints = self._folder / "volume" / "runs" / "model_patching" / "checkpoints" / "RobustTrainer"
+        with contextlib.suppress(FileNotFoundError):
+            return {int(path.stem.split("-")[1]) for path in checkpoints.rglob("ckpt-*.index")}
+        return set()
+
+
+def test_a_training_that_ends_while_ml_metadata_is_away_waits_for_it(cluster, mariadb):
+    away = StoreAway(cluster, mariadb)
+    steps = cluster.run(during=away, overrides="training.epochs=10")
+    assert {code for step in steps.values() for code in step.codes} == {0}
+    assert steps["robusttrainer"].codes == [0] and not away.later
+
+
 def test_a_setting_that_asks_for_other_nodes_is_refused(cluster):
     steps = cluster.run(overrides="training.method=erm")
     assert list(steps) == ["prepare"]
@@ -508,11 +449,11 @@ def test_a_failed_step_says_why_last_and_nothing_after_it_runs(cluster, records)
     assert last.startswith(f"✗ ExampleGen failed: SourceError: {file}")
 
 
-def test_with_ml_metadata_in_a_file(tmp_path, records, local, warm):
+def test_with_ml_metadata_in_a_file(tmp_path, records, toy_run, warm):
     specification = compiled(tmp_path, records[1], f"sqlite:///{tmp_path}/volume/metadata.sqlite")
     steps = Cluster(specification, {"mysql": {"password": ""}}, tmp_path, warm).run()
     assert {code for step in steps.values() for code in step.codes} == {0}
-    summary, local_store = local
+    summary, local_store = toy_run
     assert summary_of(steps)["groups"] == summary["groups"]
     store = MetadataStore(sqlite_config(str(tmp_path / "volume" / "metadata.sqlite")))
     assert lineage(store, runs(store)[0]) == lineage(local_store, runs(local_store)[0])

@@ -35,7 +35,8 @@ def run(request: dict) -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
+        # None is success: absl's `app.run` exits with what `main` returns.
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -61,7 +61,10 @@ def run(folder, examples, models, settings, mode="in_memory", thresholds=Transla
         unique_id="1",
     )
     Executor(context).Do(
-        {"source_examples": [examples], "models": [model_artifact(uri) for uri in models]},
+        {
+            "source_examples": [examples],
+            **{f"model_{number}": [model_artifact(uri)] for number, uri in enumerate(models)},
+        },
         {"examples": [output]},
         {
             "settings": settings.model_dump_json(),

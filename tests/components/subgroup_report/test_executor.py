@@ -200,7 +200,7 @@ def test_everything_there(tmp_path, work, evaluation, training, translator_train
         training,
         blessing=_artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing"),
         baseline_model_run=_artifact(standard_artifacts.ModelRun, tmp_path / "baseline_model_run"),
-        translator_model_runs=translators,
+        **{f"translator_model_run_{number}": [run] for number, run in enumerate(translators)},
     )
     assert (summary["pipeline"], summary["run_id"], summary["dataset"]["name"]) == (
         "my_pipeline",
@@ -300,6 +300,8 @@ def test_component(translators):
         translator_model_runs=[channel(standard_artifacts.ModelRun) for _ in range(translators)],
     )
     assert node.id == "SubgroupReport"
-    assert node.outputs["report"].type.TYPE_NAME == "SubgroupReport"
-    assert ("translator_model_runs" in node.inputs) == (translators > 0)
+    assert node.outputs["report"].type.TYPE_NAME == "model_patching.SubgroupReport"
+    assert [f"translator_model_run_{number}" in node.inputs for number in range(3)] == [
+        number < translators for number in range(3)
+    ]
     assert len(node.exec_properties["code_hash"]) == 64

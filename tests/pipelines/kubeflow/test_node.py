@@ -63,7 +63,7 @@ def test_what_is_filled_in_wrongly_is_the_last_line(options, last, tmp_path):
 def test_a_reason_that_cannot_be_written_ends_the_step_all_the_same(tmp_path):
     script = f"""
 from pathlib import Path
-from model_patching.pipelines.kubeflow import step
+from model_patching.pipelines import step
 step.TERMINATION_LOG = Path({str(tmp_path)!r})  # a folder
 def fail():
     raise ValueError("why")

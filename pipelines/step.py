@@ -14,9 +14,8 @@ from absl import logging as absl_logging
 from model_patching.pipelines.config import ConfigError
 from model_patching.pipelines.console import PLAIN_WIDTH
 from model_patching.pipelines.errors import what_failed
+from model_patching.pipelines.exit_codes import BAD_INPUT, FAILED
 from model_patching.pipelines.metadata_store import StoreError
-
-FAILED, BAD_INPUT = 1, 2
 
 # What Kubernetes shows as the reason why a container has ended, and Kubeflow at the step.
 TERMINATION_LOG = Path("/dev/termination-log")
