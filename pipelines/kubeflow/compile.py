@@ -18,7 +18,7 @@ from tfx.dsl.compiler.compiler import Compiler as TfxCompiler
 from model_patching.pipelines.config import ConfigError, PipelineConfig, config_from_tree
 from model_patching.pipelines.kubeflow import ir
 from model_patching.pipelines.kubeflow.settings import (
-    NOT_BLESSED,
+    NOT_BLESSED_STEP,
     PREPARE,
     VERDICT,
     KubeflowSettings,
@@ -105,7 +105,7 @@ def _pipeline(
         _configure(last, VERDICT, settings)
         if settings.fail_unless_blessed:
             with dsl.If(last.outputs["blessed_output"] == "false"):
-                _configure(_not_blessed(settings)(), NOT_BLESSED, settings)
+                _configure(_not_blessed(settings)(), NOT_BLESSED_STEP, settings)
 
     return pipeline
 

@@ -9,7 +9,7 @@ from model_patching.data.settings import Settings
 from model_patching.pipelines.metadata_store import store_address
 from model_patching.pipelines.step_settings import check_accelerators, layered, trains
 
-PREPARE, VERDICT, NOT_BLESSED = "prepare", "verdict", "not-blessed"  # the steps that are no nodes
+PREPARE, VERDICT, NOT_BLESSED_STEP = "prepare", "verdict", "not-blessed"  # the steps that are no nodes
 
 Text = Annotated[str, Field(min_length=1)]
 Cpu = Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")]
@@ -200,4 +200,4 @@ class KubeflowSettings(Settings):
             general = [self.steps]
         found = layered(*general, self.nodes.get(name, StepSettings()))
         # It is there to fail.
-        return found.model_copy(update={"retries": None}) if name == NOT_BLESSED else found
+        return found.model_copy(update={"retries": None}) if name == NOT_BLESSED_STEP else found

@@ -11,9 +11,8 @@ from kfp_server_api import V2beta1PipelineTaskDetail, V2beta1Run
 from model_patching.pipelines.exit_codes import DONE, FAILED, NOT_BLESSED
 from model_patching.pipelines.kubeflow.api_errors import BadRequest, ClusterError, NoAccess, NotFound
 from model_patching.pipelines.kubeflow.client import Cluster
+from model_patching.pipelines.kubeflow.settings import NOT_BLESSED_STEP
 
-# The step that there is only in a run whose model wasn't blessed.
-_NOT_BLESSED_STEP = "not-blessed"
 _SUCCEEDED, _ENDED = "SUCCEEDED", {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}
 _SIGNS = {"SUCCEEDED": "✓", "SKIPPED": "•", "RUNNING": "…", "FAILED": "✗", "CANCELED": "✗"}
 # Tasks that the server adds to those of the pipeline; executor(0) is the first try of one that may be tried again.
@@ -107,7 +106,7 @@ def exit_code(run: V2beta1Run) -> int:
     if not has_ended(run) or run.state in (_SUCCEEDED, "SKIPPED"):
         return DONE
     failed = {task.display_name for task in tasks(run) if task.state == "FAILED"}
-    return NOT_BLESSED if failed == {_NOT_BLESSED_STEP} and run.state == "FAILED" else FAILED
+    return NOT_BLESSED if failed == {NOT_BLESSED_STEP} and run.state == "FAILED" else FAILED
 
 
 def tasks(run: V2beta1Run) -> list[V2beta1PipelineTaskDetail]:
